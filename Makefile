@@ -1,0 +1,53 @@
+# make run     everything for the sample person, on a fresh machine
+# make test    all tests        make check   format, lint, types, import contract, fast tests
+# make bench   the benchmarks   make lock    resolve the dependencies anew (needs the network)
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check fast bench lock pictures clean
+
+run: .venv/run.stamp
+	$(BIN)/lora-prep run sample_data/people/ada
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest --durations=20
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(MAKE) fast
+
+fast: .venv/dev.stamp
+	$(BIN)/python -m pytest -m "not slow" -q
+
+bench: .venv/dev.stamp
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/whole_way.py
+
+pictures: .venv/dev.stamp
+	$(BIN)/python tools/pictures.py
+
+clean:
+	rm -rf .venv build dist
+
+# Hashed lock files: names, versions and hashes only, so that any package registry serves them.
+# The build backend is in them too: nothing is fetched without a hash.
+.venv/run.stamp: requirements/run.txt pyproject.toml
+	$(PYTHON) tools/check_system.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements/dev.txt
+	touch $@
+
+lock:  # needs uv
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --extra local --group build pyproject.toml -o requirements/run.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --extra local --extra dev --group build -c requirements/run.txt pyproject.toml -o requirements/dev.txt

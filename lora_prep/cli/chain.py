@@ -1,0 +1,139 @@
+"""run, plan, inspect, prepare: the commands that begin with a folder of photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lora_prep.cli.flags import StoreFlags, TrainerFlags, settings_flags
+from lora_prep.cli.session import Session, SessionParameter
+from lora_prep.errors import ConfigurationError
+from lora_prep.model import Selection
+from lora_prep.selection import require_enough
+from lora_prep.settings import load_settings
+from pipelines import steps
+from pipelines.backends import choose
+from pipelines.runs import Run, new_run
+
+__all__ = ["inspect", "plan", "prepare", "run"]
+
+REHEARSAL_FIRST = "Rehearsal: no account is used, nothing is paid, and no model is really trained."
+REHEARSAL_LAST = "This was a rehearsal: the LoRA is well-formed and changes nothing."
+
+Folder = Annotated[Path, Parameter(help="The folder of photos of one person.")]
+
+
+def run(
+    folder: Folder,
+    /,
+    *,
+    store: StoreFlags = StoreFlags(),
+    trainer: TrainerFlags = TrainerFlags(),
+    session: SessionParameter,
+) -> None:
+    """Everything for one person: judge, crop, zip, upload, train, archive, report.
+
+    Without an account this is a rehearsal: an S3 server and a trainer service start on this
+    machine, and everything but the training itself is real.
+    """
+    settings = load_settings(settings_flags(trainer, store))
+    this = new_run()
+    session.result = lambda: {"schema": 1, **this.record()}
+    session.resume = lambda: _resume_command(this)
+    if choose(settings).rehearsal:
+        session.say(REHEARSAL_FIRST)
+    result = steps.run(folder, settings=settings, run=this, on_event=session.on_event)
+    for lora in result.loras:
+        session.answer(f"lora    {lora.object.url}")
+    session.answer(f"report  {this.report}")
+    if result.rehearsal:
+        session.say(REHEARSAL_LAST)
+
+
+def plan(
+    folder: Folder,
+    /,
+    *,
+    store: StoreFlags = StoreFlags(),
+    trainer: TrainerFlags = TrainerFlags(),
+    session: SessionParameter,
+) -> None:
+    """All checks, the size of the zip and the exact request; uploads, sends and pays nothing."""
+    settings = load_settings(settings_flags(trainer, store))
+    choose(settings)
+    this = new_run()
+    session.result = lambda: _inspected(this)
+    dataset = steps.prepare(folder, settings=settings, run=this, on_event=session.on_event)
+    planned = steps.plan(dataset, settings)
+    session.result = lambda: {**_inspected(this), **planned}
+    request = planned["request"]
+    session.answer(
+        f"data set  {planned['dataset']['images']} crops, "
+        f"{planned['dataset']['bytes'] / 1e6:.1f} MB\n"
+        f"store     {planned['store']}\n"
+        f"request   {request['method']} {request['base_url']}{request['path']}"
+    )
+    for name, value in request["body"].items():
+        session.answer(f"          {name}: {value}")
+    session.answer(f"price     {'nothing: a rehearsal' if planned['rehearsal'] else 'not known'}")
+    session.answer(f"report    {this.report}")
+
+
+def inspect(folder: Folder, /, *, session: SessionParameter) -> None:
+    """A verdict for every file of the folder, with its reason, and the report. Sends nothing."""
+    this = new_run()
+    session.result = lambda: this.record().get("inspection", {"schema": 1})
+    selection = steps.inspect(folder, run=this, on_event=session.on_event)
+    _answer_verdicts(session, selection)
+    session.answer(f"report  {this.report}")
+    require_enough(selection)
+
+
+def prepare(
+    folder: Folder,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="The zip to write.")],
+    session: SessionParameter,
+) -> None:
+    """Judge, select and crop the photos of a folder, and write the zip a trainer reads."""
+    if output.is_dir() or not output.resolve().parent.is_dir():
+        raise ConfigurationError(
+            f"The zip cannot be written to {output}.",
+            why="It is a folder." if output.is_dir() else "Its folder does not exist.",
+            fix="Give the name of a file in a folder that exists.",
+        )
+    this = new_run()
+    session.result = lambda: _inspected(this)
+    dataset = steps.prepare(folder, run=this, on_event=session.on_event)
+    part = output.with_name(output.name + ".part")
+    part.write_bytes(dataset.bundle.path.read_bytes())
+    part.replace(output)
+    session.result = lambda: {**_inspected(this), "zip": str(output)}
+    session.answer(f"zip     {output}\nreport  {this.report}")
+
+
+def _inspected(this: Run) -> dict[str, object]:
+    known = ("run", "dataset", "inspection", "report")
+    record = this.record()
+    return {"schema": 1, **{name: record[name] for name in known if name in record}}
+
+
+def _answer_verdicts(session: Session, selection: Selection) -> None:
+    width = max(len(verdict.name) for verdict in selection.verdicts)
+    for verdict in selection.verdicts:
+        reasons = ", ".join(
+            reason.code.value
+            + (f" ({reason.measured:g}, limit {reason.limit:g} {reason.unit})"
+               if reason.measured is not None and reason.limit is not None else "")
+            for reason in verdict.reasons
+        )  # fmt: skip
+        session.answer(f"{verdict.decision.value:<8}  {verdict.name:<{width}}  {reasons}".rstrip())
+
+
+def _resume_command(this: Run) -> str | None:
+    record = this.record()
+    prediction = record.get("training", {}).get("prediction_id")
+    return f"lora-prep archive {prediction}" if prediction else None

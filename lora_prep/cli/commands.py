@@ -1,0 +1,69 @@
+"""The table of commands: the overview is drawn from it and the parser is built from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["COMMANDS", "GROUPS", "Command"]
+
+
+class Command(NamedTuple):
+    """One command: its words ("store up"), its arguments, where its function lies, one line."""
+
+    group: str
+    words: str
+    arguments: str
+    function: str
+    summary: str
+
+    @property
+    def usage(self) -> str:
+        """The command with its arguments, as typed."""
+        return f"{self.words} {self.arguments}".rstrip()
+
+
+WHOLE, STAGE, LOOK, LOCAL = "The whole way", "Single stages", "Looking", "On this machine"
+GROUPS = (WHOLE, STAGE, LOOK, LOCAL)
+
+_CHAIN, _STAGES = "lora_prep.cli.chain", "lora_prep.cli.stages"
+_LOOKING, _SERVICES = "lora_prep.cli.looking", "lora_prep.cli.services"
+
+COMMANDS = (
+    Command(WHOLE, "run", "FOLDER", f"{_CHAIN}:run", "Everything for one person."),
+    Command(
+        WHOLE,
+        "plan",
+        "FOLDER",
+        f"{_CHAIN}:plan",
+        "All checks and the exact request; sends and pays nothing.",
+    ),
+    Command(
+        STAGE, "inspect", "FOLDER", f"{_CHAIN}:inspect", "A verdict per photo, and the report."
+    ),
+    Command(STAGE, "prepare", "FOLDER -o ZIP", f"{_CHAIN}:prepare", "Crops and the zip."),
+    Command(STAGE, "upload", "ZIP", f"{_STAGES}:upload", "Put a zip into the bucket; its URL."),
+    Command(STAGE, "train", "URL", f"{_STAGES}:train", "Submit one training and wait for it."),
+    Command(
+        STAGE,
+        "archive",
+        "PREDICTION",
+        f"{_STAGES}:archive",
+        "Fetch, verify and keep the LoRA of a training.",
+    ),
+    Command(LOOK, "open", "[RUN]", f"{_LOOKING}:open_report", "Show the report of a run."),
+    Command(
+        LOOK,
+        "config show",
+        "",
+        f"{_LOOKING}:config_show",
+        "Every setting, its value and who set it.",
+    ),
+    Command(LOCAL, "serve", "--port N", f"{_SERVICES}:serve", "Run the trainer service alone."),
+    Command(
+        LOCAL, "store up", "", f"{_SERVICES}:store_up", "Start the embedded S3 server and keep it."
+    ),
+    Command(LOCAL, "store status", "", f"{_SERVICES}:store_status", "Whether it runs, and where."),
+    Command(
+        LOCAL, "store down", "", f"{_SERVICES}:store_down", "Stop the embedded services at once."
+    ),
+)

@@ -1,0 +1,54 @@
+"""The entry point. The overview is drawn here, without loading anything that takes time."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from lora_prep import __version__
+from lora_prep.cli.commands import COMMANDS, GROUPS
+
+__all__ = ["main", "overview"]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command and exit with its status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments in ([], ["--help"], ["-h"]):
+        sys.stdout.write(overview())
+        sys.exit(0)
+    if arguments == ["--version"]:
+        sys.stdout.write(f"lora-prep {__version__}\n")
+        sys.exit(0)
+    from lora_prep.cli.dispatch import dispatch
+
+    sys.exit(dispatch(arguments))
+
+
+def overview() -> str:
+    """Return the text of `lora-prep --help`, made from the table of commands."""
+    lines = [
+        "lora-prep: from a folder of photos of one person to a verified Wan LoRA in your own",
+        "bucket, with one command; never paying twice, never losing a result.",
+        "",
+        "  lora-prep run FOLDER",
+        "",
+        "Without an account this is a rehearsal: everything is real but the training.",
+    ]
+    width = max(len(command.usage) for command in COMMANDS)
+    for group in GROUPS:
+        lines += ["", f"{group}:"]
+        lines += [
+            f"  {command.usage:<{width}}  {command.summary}"
+            for command in COMMANDS
+            if command.group == group
+        ]
+    lines += [
+        "",
+        "Every command: --help, --json (one object on stdout), --debug.",
+        "Exit status: 0 done, 1 unexpected, 2 usage or configuration, 3 photos not usable,",
+        "4 credentials, 5 storage, 6 training failed, 7 submission unknown, 8 archive failed,",
+        "9 declined, 75 try again later, 130 interrupted.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,120 @@
+"""upload, train, archive: single stages, for what was made elsewhere or broken off."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from cyclopts import Parameter
+
+from lora_prep.bundle import count_images
+from lora_prep.cli.flags import StoreFlags, TrainerFlags, settings_flags
+from lora_prep.cli.session import SessionParameter
+from lora_prep.errors import ConfigurationError
+from lora_prep.model import TrainingRequest
+from lora_prep.settings import load_settings
+from lora_prep.trainers import WAN_14B_TRAINER, wait_for_end
+from pipelines import steps
+from pipelines.backends import connect_store
+from pipelines.runs import find_run, new_run
+
+__all__ = ["archive", "train", "upload"]
+
+
+def upload(
+    zip_file: Annotated[Path, Parameter(name="ZIP", help="A data set zip.")],
+    /,
+    *,
+    store: StoreFlags = StoreFlags(),
+    session: SessionParameter,
+) -> None:
+    """Put a zip into the bucket and print the presigned URL a trainer can fetch it by.
+
+    The URL is a password for the photos until it expires; whoever has it can download them.
+    """
+    settings = load_settings(settings_flags(store))
+    images = count_images(zip_file)
+    if images < settings.dataset.min_images:
+        raise ConfigurationError(
+            f"{zip_file} holds {images} pictures.",
+            why=f"A training needs at least {settings.dataset.min_images}.",
+            fix="Make a zip with: lora-prep prepare FOLDER -o ZIP",
+        )
+    with zip_file.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    with connect_store(settings, session.on_event) as bucket:
+        stored = steps.put_dataset(zip_file, sha256, new_run(), bucket)
+        data_url = bucket.presign(stored.key, timedelta(hours=settings.store.presign_hours))
+    session.result = lambda: {
+        "schema": 1,
+        "url": data_url.url,
+        "object": stored.url,
+        "expires_at": data_url.expires_at.isoformat(),
+        "sha256": sha256,
+    }
+    session.answer(data_url.url)
+
+
+def train(
+    url: Annotated[str, Parameter(help='The data URL, or "-" to read it from stdin.')],
+    /,
+    *,
+    trainer: TrainerFlags = TrainerFlags(),
+    session: SessionParameter,
+) -> None:
+    """Submit one training for a zip that is already somewhere, and wait for its end."""
+    settings = load_settings(settings_flags(trainer))
+    data_url = sys.stdin.readline().strip() if url == "-" else url
+    if urlsplit(data_url).scheme not in {"http", "https"}:
+        raise ConfigurationError(
+            "The data URL is not an http or https URL.",
+            why="The trainer fetches the zip from it.",
+            fix="Get one with: lora-prep upload ZIP",
+        )
+    this = new_run()
+    session.result = lambda: {"schema": 1, **this.record()}
+    session.resume = lambda: _archive_command(this.record())
+    wanted = settings.trainer
+    request = TrainingRequest(WAN_14B_TRAINER, data_url, wanted.trigger_word, wanted.steps)
+    with steps.connect(settings, session.on_event) as backends:
+        prediction = steps.submit(request, backends.trainer, this)
+        wait_for_end(backends.trainer, prediction.id, backends.pace, session.on_event)
+    this.update(status="completed")
+    session.answer(prediction.id)
+    session.say(f"Keep its LoRA: lora-prep archive {prediction.id}")
+
+
+def archive(
+    prediction: Annotated[str, Parameter(help="The id that `train` or `run` printed.")],
+    /,
+    *,
+    store: StoreFlags = StoreFlags(),
+    trainer: TrainerFlags = TrainerFlags(),
+    session: SessionParameter,
+) -> None:
+    """Fetch the LoRA of a training, verify it, keep it in the bucket and read it back.
+
+    It waits when the training has not ended yet, and deletes the run's data set zip from the
+    bucket afterwards. It can be repeated: nothing is trained or paid again.
+    """
+    settings = load_settings(settings_flags(trainer, store))
+    this = find_run(prediction_id=prediction) or new_run()
+    session.result = lambda: {"schema": 1, **this.record()}
+    session.resume = lambda: f"lora-prep archive {prediction}"
+    with steps.connect(settings, session.on_event) as backends:
+        state = backends.trainer.result(prediction)
+        if not (state.status.terminal and state.outputs):
+            state = wait_for_end(backends.trainer, prediction, backends.pace, session.on_event)
+        this.update(training={"prediction_id": prediction, "model": state.model})
+        result = steps.archive(steps.Training(this, state), backends, session.on_event)
+    for lora in result.loras:
+        session.answer(f"lora    {lora.object.url}")
+
+
+def _archive_command(record: dict[str, dict[str, str]]) -> str | None:
+    prediction = record.get("training", {}).get("prediction_id")
+    return f"lora-prep archive {prediction}" if prediction else None

@@ -1,0 +1,30 @@
+"""The S3 server and the trainer service that run on this machine when there is no account.
+
+    values      what callers give and get          wiring      ports and keys, kept across runs
+    folder      where everything lies              locks       flock, and the clients' leases
+    seaweedfs, nanio, trainer   the servers        servers     which of them run
+    supervisor  the process that owns them         clients     starting, using and stopping it
+
+One supervisor per home owns both servers. Commands share it through leases; it ends by itself when
+the last lease has been gone for a while. Whoever is killed, at whatever point, the next command
+finds out by a lock and puts it right.
+"""
+
+from lora_prep.embedded.clients import (
+    services_status,
+    start_services,
+    stop_services,
+    use_services,
+)
+from lora_prep.embedded.values import EmbeddedOptions, Services, ServicesStatus, StoreServer
+
+__all__ = [
+    "EmbeddedOptions",
+    "Services",
+    "ServicesStatus",
+    "StoreServer",
+    "services_status",
+    "start_services",
+    "stop_services",
+    "use_services",
+]

@@ -1,0 +1,185 @@
+"""Every error lora_prep raises on purpose, and nothing else.
+
+    LoraPrepError                     code                  exit
+    ├── ConfigurationError            configuration            2
+    │   ├── UnknownSetting            unknown_setting          2
+    │   ├── NotAPhotoFolder           not_a_photo_folder       2
+    │   ├── TrainerNotAllowed         trainer_not_allowed      2
+    │   └── MissingDependency         missing_dependency       2
+    ├── DatasetError                  dataset                  3
+    │   ├── NoPhotos                  no_photos                3
+    │   └── DatasetTooSmall           dataset_too_small        3
+    ├── CredentialsError              credentials              4
+    ├── StorageError                  storage                  5
+    ├── TrainingFailed                training_failed          6
+    ├── SubmissionUnknown             submission_unknown       7
+    ├── ArchiveError                  archive_failed           8
+    │   ├── ResultExpired             result_expired           8
+    │   └── LoraInvalid               lora_invalid             8
+    ├── Declined                      declined                 9
+    └── TemporaryError                temporary               75
+
+The exit status belongs to the command line (`lora_prep.cli.exit_status`); the tree, the codes and
+the words belong here. A rejected photo is not an error: it is a verdict (`lora_prep.selection`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ArchiveError",
+    "ConfigurationError",
+    "CredentialsError",
+    "DatasetError",
+    "DatasetTooSmall",
+    "Declined",
+    "LoraInvalid",
+    "LoraPrepError",
+    "MissingDependency",
+    "NoPhotos",
+    "NotAPhotoFolder",
+    "ResultExpired",
+    "StorageError",
+    "SubmissionUnknown",
+    "TemporaryError",
+    "TrainerNotAllowed",
+    "TrainingFailed",
+    "UnknownSetting",
+]
+
+
+class LoraPrepError(Exception):
+    """Something went wrong that a person can act on.
+
+    `what` happened, `why`, what to do (`fix`), a stable `code`, and whether trying the same thing
+    again can help (`retryable`). None of the texts may hold a key or a presigned URL.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, what: str, *, why: str, fix: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.why} {self.fix} [{self.code}]"
+
+    def to_json(self) -> dict[str, str | bool]:
+        """Return the `error` object of the JSON contract."""
+        return {
+            "code": self.code,
+            "message": self.what,
+            "why": self.why,
+            "fix": self.fix,
+            "retryable": self.retryable,
+        }
+
+
+class ConfigurationError(LoraPrepError):
+    """The command or the settings cannot be used as they are."""
+
+    code = "configuration"
+
+
+class UnknownSetting(ConfigurationError):
+    """A settings file or the environment names a setting that does not exist."""
+
+    code = "unknown_setting"
+
+
+class NotAPhotoFolder(ConfigurationError):
+    """The path given as a folder of photos is missing, is no folder or cannot be listed."""
+
+    code = "not_a_photo_folder"
+
+
+class TrainerNotAllowed(ConfigurationError):
+    """The trainer's address may not be used, or not with this store."""
+
+    code = "trainer_not_allowed"
+
+
+class MissingDependency(ConfigurationError):
+    """A Python extra or a system library is not installed."""
+
+    code = "missing_dependency"
+
+
+class DatasetError(LoraPrepError):
+    """The photos cannot make a training set."""
+
+    code = "dataset"
+
+
+class NoPhotos(DatasetError):
+    """The folder holds no file at all."""
+
+    code = "no_photos"
+
+
+class DatasetTooSmall(DatasetError):
+    """Fewer usable photos than a training needs; every photo has its verdict."""
+
+    code = "dataset_too_small"
+
+
+class CredentialsError(LoraPrepError):
+    """A key was missing, wrong or lacks a permission."""
+
+    code = "credentials"
+
+
+class StorageError(LoraPrepError):
+    """The bucket could not be reached or answered with an error."""
+
+    code = "storage"
+    retryable = True
+
+
+class TrainingFailed(LoraPrepError):
+    """The provider ended the training without a result."""
+
+    code = "training_failed"
+
+
+class SubmissionUnknown(LoraPrepError):
+    """The paid request was sent and its answer was lost: it may have been accepted."""
+
+    code = "submission_unknown"
+
+
+class ArchiveError(LoraPrepError):
+    """The trained LoRA could not be fetched, verified or kept."""
+
+    code = "archive_failed"
+    retryable = True
+
+
+class ResultExpired(ArchiveError):
+    """The provider no longer has the result."""
+
+    code = "result_expired"
+    retryable = False
+
+
+class LoraInvalid(ArchiveError):
+    """The provider's file is not a whole, well-formed LoRA."""
+
+    code = "lora_invalid"
+
+
+class Declined(LoraPrepError):
+    """The user said no, or the price is above the limit."""
+
+    code = "declined"
+
+
+class TemporaryError(LoraPrepError):
+    """A server did not answer in time; trying again later can help."""
+
+    code = "temporary"
+    retryable = True

@@ -1,0 +1,75 @@
+"""Find every file below a folder, in one fixed order."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_prep.errors import NoPhotos, NotAPhotoFolder
+
+__all__ = ["FoundFile", "find_photos"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that will get a verdict. name: its path below the folder, with "/"."""
+
+    name: str
+    path: Path
+
+
+def find_photos(folder: Path) -> tuple[FoundFile, ...]:
+    """Return every file below `folder`, by name, whatever it holds.
+
+    Nothing is left out here: what is no picture gets that verdict from inspection, so that the
+    counts add up. Folders behind symbolic links are not entered, which also ends loops.
+
+    Raises:
+        NotAPhotoFolder: the path is missing, is no folder, or it or one below cannot be listed.
+        NoPhotos: there is no file at all.
+    """
+    try:
+        exists = folder.exists()
+    except OSError as error:
+        raise NotAPhotoFolder(
+            f"The folder {folder} cannot be opened.",
+            why=f"{error.strerror}.",
+            fix="Check the spelling and your permission to read it.",
+        ) from error
+    if not exists:
+        raise NotAPhotoFolder(
+            f"There is no folder {folder}.",
+            why="The path does not exist.",
+            fix="Check the spelling, and give the folder that holds the photos.",
+        )
+    if not folder.is_dir():
+        raise NotAPhotoFolder(
+            f"{folder} is a file, not a folder.",
+            why="A training set is made from a folder of at least 10 photos.",
+            fix=f"Give the folder that holds it: {folder.parent}",
+        )
+    found = tuple(sorted(_walk(folder), key=lambda file: file.name))
+    if not found:
+        raise NoPhotos(
+            f"The folder {folder} is empty.",
+            why="There is no file in it or below it.",
+            fix="Put at least 10 photos of one person into it.",
+        )
+    return found
+
+
+def _walk(folder: Path) -> list[FoundFile]:
+    def refuse(error: OSError) -> None:
+        raise NotAPhotoFolder(
+            f"The folder {error.filename} cannot be listed.",
+            why=f"{error.strerror}.",
+            fix="Give yourself permission to read it, or move it elsewhere.",
+        ) from error
+
+    found = []
+    for parent, _folders, names in os.walk(folder, onerror=refuse):
+        for name in names:
+            path = Path(parent) / name
+            found.append(FoundFile(path.relative_to(folder).as_posix(), path))
+    return found

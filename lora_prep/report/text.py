@@ -1,0 +1,50 @@
+"""Text that comes from outside, made fit to be shown: file names are hostile input."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+__all__ = ["plural", "visible", "without_secrets"]
+
+INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters, newlines among them
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # change the direction or end the line
+    "\ud800-\udfff]"  # no UTF-8: bytes of a file name that are none, or halves of a character
+)
+ESCAPED_BYTE = range(0xDC80, 0xDD00)  # PEP 383: how Python keeps a byte that is no UTF-8
+QUERY = re.compile(r"(https?://[^\s?#]*)[?#]\S*")
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with every character that hides or cannot be written as an escape.
+
+    >>> visible("a\nb")
+    'a\\nb'
+    """
+    return INVISIBLE.sub(_escape, text)
+
+
+def without_secrets(text: str, folder: Path) -> str:
+    """Return `text` without what must not be shown around: paths and the signatures of URLs.
+
+    `folder` shrinks to its last name, and a URL loses its query, where a presigned one keeps its
+    signature.
+    """
+    paths = {folder, folder.absolute(), folder.resolve()}
+    for path in sorted(paths, key=lambda path: -len(str(path))):  # the whole path before its end
+        if path.name and len(path.parts) > 1:
+            text = text.replace(str(path), path.name)
+    return QUERY.sub(r"\1", text)
+
+
+def plural(count: int, one: str) -> str:
+    """Return "1 file" or "2 files"."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code in ESCAPED_BYTE:
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode("ascii")

@@ -1,0 +1,253 @@
+"""Typed settings: flag > environment > project file > user file > default.
+
+The project file is `lora-prep.toml` in the working folder, the user file `config.toml` in the
+platform's configuration folder. The environment names a setting `LORA_PREP_<SECTION>__<NAME>`.
+A name nobody knows is an error that offers the nearest one; a secret in a file is refused.
+
+Importing this module loads pydantic (0.2 s CPU): import it where settings are read, not at the top
+of the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from lora_prep.errors import ConfigurationError, UnknownSetting
+
+__all__ = [
+    "EMBEDDED",
+    "HOSTED_TRAINER_URL",
+    "DatasetSettings",
+    "EmbeddedSettings",
+    "Settings",
+    "StoreSettings",
+    "TrainerSettings",
+    "home_folder",
+    "load_settings",
+    "load_settings_with_origins",
+]
+
+PREFIX = "LORA_PREP_"
+HOME_VARIABLE = "LORA_PREP_HOME"
+API_KEY_VARIABLE = "WAVESPEED_API_KEY"  # the name every official client reads
+HOSTED_TRAINER_URL = "https://api.wavespeed.ai"
+EMBEDDED: Literal["embedded"] = "embedded"
+PROJECT_FILE = "lora-prep.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class DatasetSettings(_Section):
+    """What a training set must be. The trainer's page asks for at least 10 face images."""
+
+    min_images: int = Field(10, ge=10, description="usable photos needed; 10 is the floor")
+    max_images: int = Field(30, ge=10, description="photos kept at most")
+    size: int = Field(1024, ge=512, description="side of a crop, px; smaller photos stay smaller")
+    min_size: int = Field(512, ge=256, description="a crop smaller than this is left out, px")
+
+
+class StoreSettings(_Section):
+    """Where the data set and the LoRA go."""
+
+    url: str = Field(EMBEDDED, description='"embedded" or s3://bucket/prefix')
+    endpoint_url: str | None = Field(None, description="S3 endpoint, for services other than AWS")
+    region: str | None = Field(None, description="S3 region")
+    profile: str | None = Field(None, description="profile of the AWS configuration files")
+    presign_hours: float = Field(24, gt=0, le=168, description="life of the data URL, hours")
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_a_bucket(cls, url: str) -> str:
+        if url == EMBEDDED or re.match(r"s3://[^/\s]", url):
+            return url.rstrip("/")
+        raise ValueError('must be "embedded" or s3://bucket/prefix')
+
+
+class TrainerSettings(_Section):
+    """Who trains, and with what."""
+
+    base_url: str | None = Field(
+        None, description='"embedded", or the URL of a server of this API; hosted with a key'
+    )
+    api_key: SecretStr | None = Field(None, description="environment only")
+    trigger_word: str = Field("p3r5on", min_length=1, description="the word that calls the person")
+    steps: int = Field(2000, ge=1000, le=4000, description="training steps")
+    poll_min_s: float = Field(5.0, gt=0, description="first wait between two polls, s")
+    poll_max_s: float = Field(60.0, gt=0, description="longest wait between two polls, s")
+    wait_s: float = Field(7 * 86400.0, gt=0, description="longest wait for a training, s")
+    connect_timeout_s: float = Field(10.0, gt=0, description="to open a connection, s")
+    read_timeout_s: float = Field(30.0, gt=0, description="for an answer, s")
+    submit_timeout_s: float = Field(60.0, gt=0, description="for the answer to a submission, s")
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_a_server(cls, url: str | None) -> str | None:
+        if url is None or url == EMBEDDED or re.match(r"https?://[^/\s]", url):
+            return url and url.rstrip("/")
+        raise ValueError('must be "embedded" or start with http:// or https://')
+
+    @field_validator("api_key")
+    @classmethod
+    def _strip_white_space(cls, key: SecretStr | None) -> SecretStr | None:
+        # A newline copied along with the key is the usual cause of 401.
+        bare = key.get_secret_value().strip() if key else ""
+        return SecretStr(bare) if bare else None
+
+
+class EmbeddedSettings(_Section):
+    """The S3 server and the trainer service that run here when there is no account."""
+
+    idle_s: float = Field(60.0, gt=0, description="they end this long after the last command, s")
+    start_timeout_s: float = Field(60.0, gt=0, description="longest wait for their start, s")
+    rehearsal_rank: int = Field(4, ge=1, le=128, description="rank of the rehearsal LoRA")
+    rehearsal_blocks: int = Field(40, ge=1, le=40, description="blocks of the rehearsal LoRA")
+    rehearsal_s: float = Field(2.0, ge=0, description="how long a rehearsal training takes, s")
+
+
+class Settings(_Section):
+    """Every setting, by section."""
+
+    dataset: DatasetSettings = DatasetSettings()
+    store: StoreSettings = StoreSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The values that one source gives: {section: {name: value}}."""
+
+    origin: str
+    values: Mapping[str, Mapping[str, Any]]
+
+
+def home_folder() -> Path:
+    """Return the folder of all state: `LORA_PREP_HOME`, else the platform's user data folder.
+
+    It holds photos of faces and keys, so it is made for its owner alone (0700).
+    """
+    chosen = os.environ.get(HOME_VARIABLE)
+    home = Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("lora-prep"))
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {home} cannot be made.",
+            why=f"{error.strerror}.",
+            fix=f"Set {HOME_VARIABLE} to a folder that you may write.",
+        ) from error
+    return home.resolve()
+
+
+def load_settings(flags: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """Read the settings from every source; `flags` ({section: {name: value}}) win.
+
+    Raises:
+        UnknownSetting: a file, the environment or a flag names a setting that does not exist.
+        ConfigurationError: a value does not fit, a file is no TOML, or a file holds a secret.
+    """
+    return load_settings_with_origins(flags)[0]
+
+
+def load_settings_with_origins(
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[Settings, dict[str, str]]:
+    """Read the settings and, for each "section.name" that is not the default, say who set it."""
+    layers = [
+        _file_layer(Path(platformdirs.user_config_dir("lora-prep")) / "config.toml"),
+        _file_layer(Path(PROJECT_FILE).absolute()),
+        _environment_layer(os.environ),
+        _Layer("flag", flags or {}),
+    ]
+    merged: dict[str, dict[str, Any]] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        _check_names(layer)
+        for section, values in layer.values.items():
+            merged.setdefault(section, {}).update(values)
+            origins.update({f"{section}.{name}": layer.origin for name in values})
+    try:
+        return Settings.model_validate(merged), origins
+    except ValidationError as error:
+        raise _unfit_value(error, origins) from None  # pydantic's text would show a secret
+
+
+def _file_layer(path: Path) -> _Layer:
+    origin = path.name
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return _Layer(origin, {})
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(
+            f"The settings file {path} cannot be read.",
+            why=f"{error}.",
+            fix="Mend the file or move it away.",
+        ) from error
+    layer = _Layer(origin, values)
+    if "api_key" in _section(values, "trainer"):
+        raise ConfigurationError(
+            f"The settings file {path} holds a secret: trainer.api_key.",
+            why="Files are copied, committed and shared; keys must not be.",
+            fix=f"Remove the line and set {API_KEY_VARIABLE} in the environment.",
+        )
+    return layer
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = values.get(name, {})
+    return section if isinstance(section, Mapping) else {}
+
+
+def _environment_layer(environment: Mapping[str, str]) -> _Layer:
+    values: dict[str, dict[str, Any]] = {}
+    if key := environment.get(API_KEY_VARIABLE, "").strip():
+        values["trainer"] = {"api_key": key}
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX) or variable == HOME_VARIABLE:
+            continue
+        section, _, name = variable.removeprefix(PREFIX).lower().partition("__")
+        values.setdefault(section, {})[name] = value
+    return _Layer("environment", values)
+
+
+def _check_names(layer: _Layer) -> None:
+    known = [
+        f"{section}.{name}"
+        for section, field in Settings.model_fields.items()
+        for name in type(field.default).model_fields
+    ]
+    for section, values in layer.values.items():
+        names = values if isinstance(values, Mapping) and values else [""]
+        for name in names:
+            full = f"{section}.{name}".rstrip(".")
+            if full in known or (full in Settings.model_fields and values == {}):
+                continue
+            near = difflib.get_close_matches(full, known, n=1, cutoff=0.4)
+            raise UnknownSetting(
+                f"There is no setting {full!r} ({layer.origin}).",
+                why=f"The nearest one is {near[0]!r}." if near else "No name is like it.",
+                fix="Correct the name; `lora-prep config show` lists every setting.",
+            )
+
+
+def _unfit_value(error: ValidationError, origins: Mapping[str, str]) -> ConfigurationError:
+    first = error.errors(include_input=False, include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    return ConfigurationError(
+        f"The setting {name} ({origins.get(name, 'default')}) does not fit.",
+        why=f"{first['msg']}.",
+        fix="Correct the value; `lora-prep config show` lists every setting.",
+    )

@@ -1,0 +1,93 @@
+"""How to reach a bucket, and the one place that makes a boto3 client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lora_prep.addresses import is_loopback
+from lora_prep.errors import CredentialsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["StoreAccess", "make_client"]
+
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 60
+TOTAL_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """A bucket, a prefix in it, and how to reach them.
+
+    endpoint_url: None is AWS; access_key and secret_key: None takes boto3's own chain
+    (environment, configuration files, `profile`, instance role).
+    """
+
+    bucket: str
+    prefix: str = ""
+    endpoint_url: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        profile: str | None = None,
+    ) -> StoreAccess:
+        """Return the access that `s3://bucket/prefix` names."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        return cls(bucket, prefix.strip("/"), endpoint_url, region, profile)
+
+
+def make_client(access: StoreAccess) -> S3Client:
+    """Return a boto3 client with everything explicit that boto3 would otherwise guess.
+
+    Signature v4: without it boto3 presigns with the old version 2 in us-east-1, which several
+    services refuse. Checksums only when required off AWS: since 1.36 boto3 sends headers that
+    older services refuse; integrity then rests on Content-MD5 and our own SHA-256. Path style
+    off AWS: the one style that every service takes. No proxy to a server on this machine: one
+    found in the environment would carry the photos away.
+
+    Raises:
+        CredentialsError: the profile does not exist.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import ProfileNotFound
+
+    on_aws = access.endpoint_url is None
+    checksums = "when_supported" if on_aws else "when_required"
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual" if on_aws else "path"},
+        retries={"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        tcp_keepalive=True,
+        proxies={} if is_loopback(access.endpoint_url or "") else None,
+        request_checksum_calculation=checksums,  # type: ignore[arg-type]  # a Literal
+        response_checksum_validation=checksums,  # type: ignore[arg-type]
+    )
+    try:
+        session = boto3.Session(
+            aws_access_key_id=access.access_key,
+            aws_secret_access_key=access.secret_key,
+            region_name=access.region or (None if on_aws else "us-east-1"),
+            profile_name=access.profile,
+        )
+    except ProfileNotFound as error:
+        raise CredentialsError(
+            f"There is no AWS profile {access.profile!r}.",
+            why="The setting store.profile names it, the AWS configuration files do not.",
+            fix="Correct store.profile, or make the profile with `aws configure --profile`.",
+        ) from error
+    return session.client("s3", endpoint_url=access.endpoint_url, config=config)

@@ -1,0 +1,22 @@
+"""Where in the bucket what lies. Keys carry run ids, never a name or a folder."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+__all__ = ["dataset_key", "lora_key", "sidecar_key"]
+
+
+def dataset_key(run_id: str, sha256: str, when: datetime) -> str:
+    """Return the key of a data set zip: unique per run, temporary, ASCII, ending in .zip."""
+    return f"datasets/{when:%Y}/{run_id}/{sha256[:16]}.zip"
+
+
+def lora_key(run_id: str, sha256: str) -> str:
+    """Return the key of a LoRA: its hash is in it, so archiving it again changes nothing."""
+    return f"loras/{run_id}/{run_id}-{sha256[:12]}.safetensors"
+
+
+def sidecar_key(run_id: str) -> str:
+    """Return the key of the sidecar that is written last and so commits the archive."""
+    return f"loras/{run_id}/lora.json"

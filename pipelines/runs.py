@@ -1,0 +1,116 @@
+"""A run's folder: everything one command made, and its record.
+
+`runs/<id>/` below the home folder holds report.html, contact_sheet.jpg, manifest.json, crops/,
+dataset.zip, lora/, events.jsonl and run.json. run.json is the object that `lora-prep run --json`
+prints, written after every step, so that what is known survives a crash at any line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lora_prep.events import Event, Listener
+from lora_prep.settings import home_folder
+
+__all__ = ["Run", "find_run", "last_run", "new_run", "run_by_id"]
+
+RECORD = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's id and folder. The folder is made when the first thing is written to it."""
+
+    id: str
+    path: Path
+
+    @property
+    def report(self) -> Path:
+        """The page that shows every photo with its verdict."""
+        return self.path / "report.html"
+
+    def make(self) -> None:
+        """Make the folder, for its owner alone: it will hold photos of faces."""
+        for folder in (self.path.parent, self.path):  # mkdir gives parents the default mode
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def record(self) -> dict[str, Any]:
+        """Return what is known of the run so far; {} before the first step."""
+        try:
+            record: dict[str, Any] = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return record
+
+    def update(self, **facts: Any) -> None:
+        """Add facts to the record; a fact that is a mapping is merged into what it was."""
+        self.make()
+        record = {"schema": 1, "run": self.id} | self.record()
+        for name, value in facts.items():
+            old = record.get(name)
+            if isinstance(value, Mapping) and isinstance(old, dict):
+                record[name] = old | dict(value)
+            else:
+                record[name] = value
+        part = self.path / f"{RECORD}.part"
+        part.write_text(json.dumps(record, indent=2), encoding="utf-8")
+        part.replace(self.path / RECORD)
+
+    def listener(self, also: Listener) -> Listener:
+        """Return a listener that passes every event on and writes what is new to events.jsonl.
+
+        Of a count that goes on (bytes, photos, seconds) one event a second is written.
+        """
+        last: tuple[str, str] | None = None
+        written_at = 0.0
+
+        def listen(event: Event) -> None:
+            nonlocal last, written_at
+            also(event)
+            now, what = time.monotonic(), (event.stage, event.message)
+            if self.path.exists() and (what != last or now - written_at >= 1):
+                last, written_at = what, now
+                line = {"time": datetime.now(UTC).isoformat(), **asdict(event)}
+                with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+
+        return listen
+
+
+def new_run() -> Run:
+    """Return a run with a new id: sortable by time, random at the end, without any name."""
+    run_id = f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(3)}"
+    return Run(run_id, _runs_folder() / run_id)
+
+
+def last_run() -> Run | None:
+    """Return the newest run that has a report."""
+    runs = sorted(_runs_folder().glob("*/report.html"), reverse=True)
+    return Run(runs[0].parent.name, runs[0].parent) if runs else None
+
+
+def run_by_id(run_id: str) -> Run | None:
+    """Return a run of this machine by its id; an id that is none is not looked for on disk."""
+    path = _runs_folder() / run_id
+    return Run(run_id, path) if re.fullmatch(r"[0-9a-z-]+", run_id) and path.is_dir() else None
+
+
+def find_run(*, prediction_id: str) -> Run | None:
+    """Return the run that submitted a prediction."""
+    for path in sorted(_runs_folder().glob(f"*/{RECORD}"), reverse=True):
+        run = Run(path.parent.name, path.parent)
+        if run.record().get("training", {}).get("prediction_id") == prediction_id:
+            return run
+    return None
+
+
+def _runs_folder() -> Path:
+    return home_folder() / "runs"

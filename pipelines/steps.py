@@ -1,0 +1,415 @@
+"""The whole chain as ordinary calls: each step takes what the one before it returned.
+
+    from pipelines import steps
+
+    dataset = steps.prepare("sample_data/people/ada")     # verdicts, crops, zip
+    with steps.connect() as backends:                     # your bucket and trainer, or embedded
+        upload = steps.upload(dataset, backends)          # the zip in the bucket
+        training = steps.train(upload, backends)          # one submission, then wait
+        result = steps.archive(training, backends)        # verified, read back, zip deleted
+    print(result.loras[0].object.url, dataset.run.report)
+
+Every step writes what it did to the run's record before it returns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from lora_prep import __version__
+from lora_prep.archive import TrainingFacts, archive_lora
+from lora_prep.bundle import pack, write_manifest
+from lora_prep.cropping import crop_photos, smallest_face_px
+from lora_prep.errors import LoraPrepError, ResultExpired, SubmissionUnknown, TrainingFailed
+from lora_prep.events import Event, Listener, ignore
+from lora_prep.faces import FaceAnalyser
+from lora_prep.inspection import Limits, inspect_photos
+from lora_prep.model import (
+    Bundle,
+    Crop,
+    Lora,
+    Prediction,
+    Selection,
+    StoredObject,
+    TrainingRequest,
+)
+from lora_prep.photos import find_photos
+from lora_prep.report import Fact, write_contact_sheet, write_report
+from lora_prep.selection import require_enough, select_photos
+from lora_prep.settings import Settings, load_settings
+from lora_prep.stores import S3Store, dataset_key
+from lora_prep.trainers import WAN_14B_TRAINER, TrainerClient, wait_for_end
+from pipelines.backends import Backends, choose, connect
+from pipelines.runs import Run, new_run
+
+__all__ = [
+    "Dataset",
+    "Result",
+    "Training",
+    "Upload",
+    "archive",
+    "connect",
+    "inspect",
+    "plan",
+    "prepare",
+    "put_dataset",
+    "run",
+    "submit",
+    "train",
+    "upload",
+]
+
+PROVIDER = "wavespeed"
+ZIP = "application/zip"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A training set on disk, with the verdict on every photo of its folder."""
+
+    run: Run
+    selection: Selection
+    crops: tuple[Crop, ...]
+    bundle: Bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The training set's zip in the bucket."""
+
+    dataset: Dataset
+    object: StoredObject
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training that has completed; its prediction links to the LoRA for 7 days."""
+
+    run: Run
+    prediction: Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The archived LoRAs of a run."""
+
+    run: Run
+    loras: tuple[Lora, ...]
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether the files themselves say that nothing was trained."""
+        return any(lora.facts.rehearsal for lora in self.loras)
+
+
+def inspect(
+    folder: str | Path,
+    *,
+    settings: Settings | None = None,
+    run: Run | None = None,
+    on_event: Listener = ignore,
+) -> Selection:
+    """Judge every file of a folder and write the report; a set that is too small is no error here.
+
+    Raises:
+        NotAPhotoFolder, NoPhotos: there is nothing to judge.
+        MissingDependency: insightface or a system library is missing.
+    """
+    settings, run, folder = settings or load_settings(), run or new_run(), Path(folder)
+    selection = _select(folder, settings, on_event)
+    _record_selection(run, selection)
+    crops = crop_photos(
+        selection.kept, run.path / "crops", size_px=settings.dataset.size, on_event=on_event
+    )
+    write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=folder.resolve().name)
+    _write_report(run, selection, crops)
+    return selection
+
+
+def prepare(
+    folder: str | Path,
+    *,
+    settings: Settings | None = None,
+    run: Run | None = None,
+    on_event: Listener = ignore,
+) -> Dataset:
+    """Judge, select and crop the photos of a folder, and pack them into a zip.
+
+    Raises:
+        DatasetTooSmall: fewer usable photos than needed; the report shows every one.
+        NotAPhotoFolder, NoPhotos: there is nothing to prepare.
+        MissingDependency: insightface or a system library is missing.
+    """
+    settings, run, folder = settings or load_settings(), run or new_run(), Path(folder)
+    with _timed(run, "prepare"):
+        selection = _select(folder, settings, on_event)
+        _record_selection(run, selection)
+        try:
+            require_enough(selection)
+        except LoraPrepError as error:
+            _write_report(run, selection, outcome=error.what)
+            raise
+        crops = crop_photos(
+            selection.kept, run.path / "crops", size_px=settings.dataset.size, on_event=on_event
+        )
+        write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=folder.resolve().name)
+        bundle = pack(crops, run.path / "dataset.zip")
+        write_manifest(run.path / "manifest.json", bundle, crops)
+    run.update(status="prepared", dataset=_dataset_facts(bundle))
+    _write_report(run, selection, crops, _dataset_rows(bundle))
+    _say(on_event, "prepare", f"{len(crops)} photos cropped, {bundle.size_bytes / 1e6:.1f} MB")
+    return Dataset(run, selection, crops, bundle)
+
+
+def plan(dataset: Dataset, settings: Settings) -> dict[str, Any]:
+    """Return what `run` would send for a data set; sends nothing.
+
+    Raises:
+        ConfigurationError, TrainerNotAllowed: the settings do not allow a training.
+    """
+    choice = choose(settings)
+    hours = settings.store.presign_hours
+    body = _request("", settings).to_body()
+    body["data"] = f"(a presigned URL of the data set zip, {hours:g} h)"
+    return {
+        "dataset": _dataset_facts(dataset.bundle),
+        "rehearsal": choice.rehearsal,
+        "store": choice.store_url,
+        "request": {
+            "method": "POST",
+            "base_url": choice.trainer_url,
+            "path": f"/api/v3/{WAN_14B_TRAINER}",
+            "body": body,
+        },
+        # Rehearsals cost nothing; no other trainer is asked for its price by this version.
+        "price_usd": None,
+    }
+
+
+def upload(dataset: Dataset, backends: Backends, on_event: Listener = ignore) -> Upload:
+    """Put the data set's zip into the bucket, under a key of this run's own."""
+    run = dataset.run
+    with _timed(run, "upload"):
+        stored = put_dataset(dataset.bundle.path, dataset.bundle.sha256, run, backends.store)
+    _say(on_event, "upload", f"{stored.size_bytes / 1e6:.1f} MB to {stored.bucket}")
+    return Upload(dataset, stored)
+
+
+def put_dataset(path: Path, sha256: str, run: Run, store: S3Store) -> StoredObject:
+    """Put a zip into the bucket as a run's data set; the run remembers it, to delete it later."""
+    key = store.key(dataset_key(run.id, sha256, datetime.now(UTC)))
+    # Recorded before it is sent: a crash in between must not leave photos nobody knows of.
+    run.update(dataset={"object": f"s3://{store.access.bucket}/{key}"})
+    stored = store.put_file(path, key, sha256=sha256, content_type=ZIP)
+    run.update(status="uploaded")
+    return stored
+
+
+def train(upload: Upload, backends: Backends, on_event: Listener = ignore) -> Training:
+    """Submit the training once, and wait for its end.
+
+    The data URL is presigned here, right before it is sent, so that its life is not spent waiting.
+    When the trainer refuses or fails, the zip is deleted from the bucket; when the answer is lost
+    or the wait is broken off it stays, since the training may be running.
+
+    Raises:
+        SubmissionUnknown: the request was sent and its answer is lost.
+        TrainingFailed: the training ended without a LoRA.
+        TemporaryError, CredentialsError, ConfigurationError: the request was not accepted.
+    """
+    run, settings, store = upload.dataset.run, backends.settings, backends.store
+    data_url = store.presign(upload.object.key, timedelta(hours=settings.store.presign_hours))
+    run.update(dataset={"url_host": data_url.host})
+    with _timed(run, "train"):
+        try:
+            prediction = submit(_request(data_url.url, settings), backends.trainer, run)
+            _say(on_event, "train", f"submitted as {prediction.id}")
+            prediction = wait_for_end(backends.trainer, prediction.id, backends.pace, on_event)
+        except SubmissionUnknown:
+            raise
+        except (TrainingFailed, ResultExpired) as error:
+            _give_up(run, store, upload.object, error)
+            raise
+        except LoraPrepError as error:
+            if run.record().get("status") != "submitted":  # refused: nothing will fetch the zip
+                _give_up(run, store, upload.object, error)
+            raise
+    run.update(status="completed")
+    return Training(run, prediction)
+
+
+def submit(request: TrainingRequest, trainer: TrainerClient, run: Run) -> Prediction:
+    """Send one training and record its id before anything else happens."""
+    facts = {
+        "provider": PROVIDER,
+        "base_url": trainer.base_url,
+        "model": request.model,
+        "prediction_id": None,
+        "trigger_word": request.trigger_word,
+        "steps": request.steps,
+        "price_usd": None,
+    }
+    run.update(status="submitting", training=facts)
+    prediction = trainer.submit(request)
+    run.update(status="submitted", training={"prediction_id": prediction.id})
+    return prediction
+
+
+def archive(training: Training, backends: Backends, on_event: Listener = ignore) -> Result:
+    """Fetch, verify and keep the LoRA in the bucket, then delete the data set's zip from it.
+
+    It can be repeated until it succeeds: what lies in the bucket already is not sent again.
+
+    Raises:
+        ResultExpired, LoraInvalid, ArchiveError: the LoRA could not be fetched or verified.
+        StorageError, CredentialsError: the bucket failed.
+    """
+    run, store = training.run, backends.store
+    record = run.record()
+    with _timed(run, "archive"):
+        loras = archive_lora(
+            training.prediction,
+            _training_facts(training.prediction, record),
+            run_id=run.id,
+            store=store,
+            folder=run.path / "lora",
+            on_event=on_event,
+        )
+    result = Result(run, loras)
+    run.update(
+        status="archived", rehearsal=result.rehearsal, loras=[lora.to_json() for lora in loras]
+    )
+    if uploaded := record.get("dataset", {}).get("object"):
+        store.delete(uploaded.removeprefix(f"s3://{store.access.bucket}/"))
+        _say(on_event, "clean", "the data set zip is deleted from the bucket")
+    return result
+
+
+def run(
+    folder: str | Path,
+    *,
+    settings: Settings | None = None,
+    run: Run | None = None,
+    on_event: Listener = ignore,
+) -> Result:
+    """Do everything for one person: prepare, upload, train, archive, report.
+
+    Raises:
+        LoraPrepError: any of its kinds; the run's record tells how far it came.
+    """
+    settings, run = settings or load_settings(), run or new_run()
+    on_event = run.listener(on_event)
+    choice = choose(settings)  # a setting that cannot work must not cost a minute of analysis
+    dataset = prepare(folder, settings=settings, run=run, on_event=on_event)
+    run.update(rehearsal=choice.rehearsal, reused=False)
+    with connect(settings, on_event) as backends:
+        uploaded = upload(dataset, backends, on_event)
+        training = train(uploaded, backends, on_event)
+        result = archive(training, backends, on_event)
+    rows = [*_dataset_rows(dataset.bundle), *_result_rows(run.record(), result)]
+    _write_report(run, dataset.selection, dataset.crops, rows, rehearsal=result.rehearsal)
+    return result
+
+
+# ── parts of the steps ────────────────────────────────────────────────────────────────────────
+
+
+def _select(folder: Path, settings: Settings, on_event: Listener) -> Selection:
+    wanted = settings.dataset
+    files = find_photos(folder)
+    limits = Limits(min_face_px=smallest_face_px(wanted.min_size), min_side_px=wanted.min_size)
+    findings = inspect_photos(files, FaceAnalyser().analyse, limits, on_event)
+    return select_photos(folder, findings, needed=wanted.min_images, at_most=wanted.max_images)
+
+
+def _record_selection(run: Run, selection: Selection) -> None:
+    run.update(
+        name=selection.folder.resolve().name,
+        status="inspected",
+        report=str(run.report),
+        inspection=selection.to_json(run.report),
+    )
+
+
+def _request(data_url: str, settings: Settings) -> TrainingRequest:
+    wanted = settings.trainer
+    return TrainingRequest(WAN_14B_TRAINER, data_url, wanted.trigger_word, wanted.steps)
+
+
+def _give_up(run: Run, store: S3Store, stored: StoredObject, error: LoraPrepError) -> None:
+    """The training has ended for good: record it, and delete the photos from the bucket."""
+    run.update(status="failed", error=error.to_json())
+    store.delete(stored.key)
+
+
+def _training_facts(prediction: Prediction, record: dict[str, Any]) -> TrainingFacts:
+    training, dataset = record.get("training", {}), record.get("dataset", {})
+    return TrainingFacts(
+        provider=PROVIDER,
+        model=training.get("model") or prediction.model,
+        trigger_word=training.get("trigger_word"),
+        steps=training.get("steps"),
+        dataset_sha256=dataset.get("sha256"),
+        images=dataset.get("images"),
+        tool_version=__version__,
+    )
+
+
+def _dataset_facts(bundle: Bundle) -> dict[str, Any]:
+    return {"images": len(bundle.entries), "bytes": bundle.size_bytes, "sha256": bundle.sha256}
+
+
+def _dataset_rows(bundle: Bundle) -> list[Fact]:
+    return [
+        Fact("Training set", f"{len(bundle.entries)} crops, {bundle.size_bytes / 1e6:.1f} MB"),
+        Fact("Zip sha256", bundle.sha256),
+    ]
+
+
+def _result_rows(record: dict[str, Any], result: Result) -> list[Fact]:
+    training = record["training"]
+    rows = [
+        Fact("Model", training["model"]),
+        Fact("Trigger word", training["trigger_word"]),
+        Fact("Steps", str(training["steps"])),
+        Fact("Prediction", training["prediction_id"]),
+    ]
+    for lora in result.loras:
+        rows += [
+            Fact("LoRA", lora.object.url),
+            Fact("LoRA sha256", lora.facts.sha256),
+            Fact("LoRA file", f"{lora.facts.size_bytes / 1e6:.1f} MB, rank {lora.facts.rank}"),
+        ]
+    return rows
+
+
+def _write_report(
+    run: Run,
+    selection: Selection,
+    crops: Sequence[Crop] = (),
+    rows: Sequence[Fact] = (),
+    *,
+    rehearsal: bool = False,
+    outcome: str | None = None,
+) -> None:
+    title = selection.folder.resolve().name
+    write_report(
+        run.report, selection, crops, rows, title=title, rehearsal=rehearsal, outcome=outcome
+    )
+
+
+def _say(on_event: Listener, stage: Any, message: str) -> None:
+    on_event(Event(stage, message, kind="note"))
+
+
+@contextmanager
+def _timed(run: Run, stage: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    run.update(seconds={stage: round(time.monotonic() - began, 2)})

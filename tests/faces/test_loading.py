@@ -1,0 +1,131 @@
+"""A pack that is not whole, a system that lacks a library, and what an import costs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lora_prep.errors import ConfigurationError, MissingDependency
+from lora_prep.faces import FaceAnalyser
+from lora_prep.faces.analyser import OPEN_PACK
+
+DETECTOR, RECOGNISER, MANIFEST = "det_yunet.onnx", "rec_dlib128.onnx", "manifest.json"
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def forget_the_hashes(path: Path) -> None:
+    manifest = json.loads(path.read_text())
+    for task in manifest["tasks"].values():
+        del task["sha256"]
+    path.write_text(json.dumps(manifest))
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"garbage")
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        (DETECTOR, flip_a_byte),
+        (RECOGNISER, flip_a_byte),
+        (DETECTOR, Path.unlink),
+        (RECOGNISER, Path.unlink),
+        (MANIFEST, Path.unlink),
+        (MANIFEST, garbage),
+        (MANIFEST, forget_the_hashes),
+    ],
+)
+def test_a_pack_that_is_not_as_it_was_shipped_is_refused(
+    tmp_path: Path, name: str, harm: Callable[[Path], None]
+) -> None:
+    pack = Path(shutil.copytree(OPEN_PACK, tmp_path / "pack"))
+    harm(pack / name)
+
+    with pytest.raises(ConfigurationError) as refusal:
+        FaceAnalyser(pack)
+
+    assert refusal.value.code == "configuration"
+    assert "pack" in refusal.value.what
+    assert len(refusal.value.why) > 10
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["an empty folder", "no folder"])
+def test_a_pack_that_is_not_there_is_refused_without_asking_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    from insightface.app import face_analysis
+
+    downloads = []
+    monkeypatch.setattr(
+        face_analysis,
+        "ensure_available",
+        lambda *given, **_: downloads.append(given) or str(tmp_path),
+    )
+    pack = tmp_path / "pack"
+    if exists:
+        pack.mkdir()
+
+    with pytest.raises(ConfigurationError) as refusal:
+        FaceAnalyser(pack)
+
+    assert not downloads
+    assert len(refusal.value.why) > 10
+
+
+class _Broken(ModuleType):
+    """A package whose import fails in a shared library, as OpenCV's does without libGL."""
+
+    def __getattr__(self, name: str) -> object:
+        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+
+
+def test_a_missing_system_library_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "insightface.app", _Broken("insightface.app"))
+
+    with pytest.raises(MissingDependency) as missing:
+        FaceAnalyser()
+
+    assert missing.value.code == "missing_dependency"
+    assert "libGL.so.1" in missing.value.why
+    assert "libgl1" in missing.value.fix
+    assert isinstance(missing.value.__cause__, ImportError)
+
+
+def test_a_missing_python_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "insightface.app", None)
+
+    with pytest.raises(MissingDependency) as missing:
+        FaceAnalyser()
+
+    assert "insightface" in missing.value.why
+    assert "pip install" in missing.value.fix
+
+
+def test_importing_the_room_loads_no_model_library() -> None:
+    heavy = ["insightface", "cv2", "onnxruntime", "numpy", "PIL"]
+    program = f"import sys, lora_prep.faces; print([n for n in {heavy} if n in sys.modules])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+
+    assert done.stdout.strip() == "[]"

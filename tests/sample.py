@@ -1,0 +1,92 @@
+"""What several rooms' tests share: the sample data, the real face pack, hand-made values."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import hypothesis
+from PIL import Image
+
+from lora_prep.cropping import smallest_face_px
+from lora_prep.faces import FaceAnalyser
+from lora_prep.inspection import Limits, inspect_photos
+from lora_prep.model import Box, Face, Finding, Photo, Reason
+from lora_prep.photos import find_photos
+
+SAMPLE_DATA = Path(__file__).parent.parent / "sample_data"
+LIMITS = Limits(min_face_px=smallest_face_px(512), min_side_px=512)  # those of the defaults
+
+
+def examples(count: int) -> hypothesis.settings:
+    """The same examples in every run: a change cannot fail on luck."""
+    return hypothesis.settings(
+        max_examples=count, derandomize=True, deadline=None, database=None, print_blob=False
+    )
+
+
+@cache
+def analyser() -> FaceAnalyser:
+    """The real open pack, loaded once for all tests."""
+    return FaceAnalyser()
+
+
+@cache
+def findings(folder: str) -> tuple[Finding, ...]:
+    """What inspection finds in a folder of the sample data, with the real open pack."""
+    return inspect_photos(find_photos(SAMPLE_DATA / folder), analyse, LIMITS)
+
+
+def analyse(image: Image.Image) -> tuple[Face, ...]:
+    """The real faces of a picture; the same pixels are analysed once (nine/ repeats ada/)."""
+    key = hashlib.blake2b(image.tobytes()).digest()
+    if key not in _FACES:
+        _FACES[key] = analyser().analyse(image)
+    return _FACES[key]
+
+
+_FACES: dict[bytes, tuple[Face, ...]] = {}
+
+
+def a_face(height: float = 400.0, *, x: float = 300.0, y: float = 200.0) -> Face:
+    return Face(Box(x, y, height * 0.75, height), 0.9, ((x, y),) * 5, (0.0,) * 128)
+
+
+def a_photo(name: str, *, sha256: str | None = None, size: tuple[int, int] = (1200, 1600)) -> Photo:
+    sha256 = sha256 or hashlib.sha256(name.encode()).hexdigest()
+    return Photo(name, Path("/photos") / name, sha256, 1000, "JPEG", *size)
+
+
+def a_finding(
+    name: str, *reasons: Reason, sha256: str | None = None, height: float = 400.0
+) -> Finding:
+    return Finding(name, a_photo(name, sha256=sha256), a_face(height), reasons)
+
+
+def as_ordinary_user(folder: Path, action: Callable[[], str]) -> str:
+    """Return what `action` returns in a child process that is not root, standing in `folder`.
+
+    Root may read everything, so a refused permission cannot be tested as root.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(folder)
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            answer = action()
+        except BaseException as error:  # noqa: BLE001  the parent asserts on it
+            answer = f"raised {error!r}"
+        os.write(writing, answer.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read().decode()
+    os.waitpid(child, 0)
+    return answer

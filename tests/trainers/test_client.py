@@ -1,0 +1,219 @@
+"""The paid request is sent once; what could have been accepted is never called refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lora_prep.addresses import is_loopback
+from lora_prep.errors import (
+    ConfigurationError,
+    CredentialsError,
+    LoraPrepError,
+    ResultExpired,
+    SubmissionUnknown,
+    TemporaryError,
+    TrainerNotAllowed,
+    TrainingFailed,
+)
+from lora_prep.model import Prediction, PredictionStatus, TrainingRequest
+from lora_prep.trainers import (
+    WAN_14B_TRAINER,
+    Pace,
+    TrainerClient,
+    check_trainer_address,
+    wait_for_end,
+)
+from lora_prep.trainers.responses import NotAnEnvelope, parse_prediction
+from tests.origin import Answer, closed_port, envelope, origin
+from tests.sample import examples
+
+KEY = "wsk-very-secret"
+SECRET_QUERY = "X-Amz-Signature=abcdef0123456789"
+REQUEST = TrainingRequest(
+    WAN_14B_TRAINER, f"http://127.0.0.1:9/b/set.zip?{SECRET_QUERY}", "p3r5on", 2000
+)
+PACE = Pace(min_s=0.01, max_s=0.02, wait_s=5)
+FRESH = envelope(id="abc", status="created")
+
+
+def test_submit_is_one_post_with_exactly_the_documented_body() -> None:
+    with origin(FRESH) as server, TrainerClient(server.url, f" {KEY}\n") as client:
+        prediction = client.submit(REQUEST)
+    assert prediction == Prediction(id="abc", model="", status=PredictionStatus.CREATED)
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", "/api/v3/wavespeed-ai/wan-14b-trainer")
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert json.loads(request.body) == {
+        "data": REQUEST.data_url,
+        "trigger_word": "p3r5on",
+        "steps": 2000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer(drop=True), SubmissionUnknown),
+        (Answer(500), SubmissionUnknown),
+        (Answer(502, b"<html>bad gateway</html>"), SubmissionUnknown),
+        (Answer(200, b"<html>hello</html>"), SubmissionUnknown),
+        (Answer(200, b"{}"), SubmissionUnknown),
+        (Answer(200, b'{"code": 200, "data": null}'), SubmissionUnknown),
+        (Answer(200, b'{"code": 200, "data": {"id": ""}}'), SubmissionUnknown),
+        (envelope(envelope_code=500, id="abc"), SubmissionUnknown),
+        (Answer(302, headers={"Location": "http://127.0.0.1:9/"}), SubmissionUnknown),
+        (envelope(400), ConfigurationError),
+        (envelope(401), CredentialsError),
+        (envelope(402), CredentialsError),
+        (envelope(403), CredentialsError),
+        (Answer(429, b"<html>slow down</html>"), TemporaryError),
+    ],
+)
+def test_every_failure_of_a_submission_is_told_apart_and_sent_once(
+    answer: Answer, error: type[LoraPrepError]
+) -> None:
+    with origin(answer, FRESH) as server, TrainerClient(server.url, KEY) as client:
+        with pytest.raises(error) as raised:
+            client.submit(REQUEST)
+    assert type(raised.value) is error
+    assert len(server.requests) == 1
+
+
+def test_a_lost_answer_after_a_read_time_out_is_unknown() -> None:
+    answer = Answer(200, b"", {"Content-Length": "100"}, cut=100)
+    with origin(answer) as server:
+        with TrainerClient(server.url, KEY, submit_timeout_s=0.3) as client:
+            with pytest.raises(SubmissionUnknown):
+                client.submit(REQUEST)
+    assert len(server.requests) == 1
+
+
+def test_no_connection_is_surely_not_submitted() -> None:
+    with TrainerClient(f"http://127.0.0.1:{closed_port()}", KEY) as client:
+        with pytest.raises(TemporaryError):
+            client.submit(REQUEST)
+
+
+def test_no_error_shows_the_key_or_the_data_url() -> None:
+    words = f"cannot fetch {REQUEST.data_url} with Bearer {KEY}"
+    body = json.dumps({"code": 400, "message": words}).encode()
+    for answer in (Answer(400, body), Answer(200, body), Answer(403, body)):
+        with origin(answer) as server, TrainerClient(server.url, KEY) as client:
+            with pytest.raises(LoraPrepError) as raised:
+                client.submit(REQUEST)
+        assert KEY not in str(raised.value)
+        assert SECRET_QUERY not in str(raised.value)
+    assert SECRET_QUERY not in repr(REQUEST)
+
+
+@pytest.mark.parametrize("url", ["https://api.wavespeed.ai", "http://10.0.0.1", "http://evil.test"])
+def test_trainers_off_this_machine_are_refused_until_the_ledger_exists(url: str) -> None:
+    with pytest.raises(TrainerNotAllowed):
+        TrainerClient(url, KEY)
+    with pytest.raises(TrainerNotAllowed):
+        check_trainer_address(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("http://127.8.9.1", True),
+        ("http://[::1]:9", True),
+        ("http://localhost:9", True),
+        ("http://localhost.evil.test", False),
+        ("http://127.0.0.1.evil.test", False),
+        ("http://127.0.0.1@evil.test", False),
+        ("http://0.0.0.0", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_told_by_the_host_alone(url: str, loopback: bool) -> None:
+    assert is_loopback(url) is loopback
+
+
+def test_waiting_survives_every_hiccup_and_unknown_states() -> None:
+    answers = [
+        Answer(drop=True),
+        Answer(503),
+        Answer(429),
+        Answer(200, b"<html>"),
+        envelope(404),
+        envelope(id="abc", status="created"),
+        envelope(id="abc", status="queued-on-mars"),
+        envelope(id="abc", status="processing", outputs=None),
+        envelope(id="abc", status="completed", outputs=["http://127.0.0.1:9/lora"]),
+    ]
+    with origin(*answers) as server, TrainerClient(server.url, KEY) as client:
+        prediction = wait_for_end(client, "abc", PACE)
+    assert prediction.outputs == ("http://127.0.0.1:9/lora",)
+    assert len(server.requests) == len(answers)
+    assert {request.path for request in server.requests} == {"/api/v3/predictions/abc/result"}
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "canceled", "timeout", "deleted"])
+def test_every_terminal_state_ends_the_wait_with_the_provider_s_words(status: str) -> None:
+    ended = envelope(id="abc", status=status, error=f"no: http://x/y?{SECRET_QUERY}", code=1402)
+    with origin(ended) as server, TrainerClient(server.url, KEY) as client:
+        with pytest.raises(TrainingFailed) as raised:
+            wait_for_end(client, "abc", PACE)
+    assert "1402" in raised.value.why
+    assert SECRET_QUERY not in raised.value.why
+
+
+def test_completed_without_a_file_is_no_result() -> None:
+    with origin(envelope(id="abc", status="completed", outputs=[])) as server:
+        with TrainerClient(server.url, KEY) as client, pytest.raises(TrainingFailed):
+            wait_for_end(client, "abc", PACE)
+
+
+def test_the_wait_ends_and_says_how_to_go_on() -> None:
+    with origin(envelope(id="abc", status="processing")) as server:
+        with TrainerClient(server.url, KEY) as client, pytest.raises(TemporaryError) as raised:
+            wait_for_end(client, "abc", Pace(0.01, 0.02, 0.1))
+    assert "lora-prep archive abc" in raised.value.fix
+
+
+def test_an_id_that_stays_unknown_is_gone() -> None:
+    with origin(envelope(404)) as server, TrainerClient(server.url, KEY) as client:
+        with pytest.raises(ResultExpired):
+            wait_for_end(client, "../a b", Pace(0.01, 0.02, 0.1))
+    assert server.requests[0].path == "/api/v3/predictions/..%2Fa%20b/result"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+fields = st.sampled_from(
+    ["id", "model", "status", "outputs", "error", "code", "created_at", "urls", "timings"]
+)
+
+
+@examples(80)
+@given(
+    st.fixed_dictionaries(
+        {}, optional={"code": json_values, "data": st.dictionaries(fields, json_values)}
+    )
+    | json_values
+)
+def test_any_answer_is_a_prediction_or_no_envelope(body: object) -> None:
+    try:
+        prediction = parse_prediction(body)
+    except NotAnEnvelope:
+        return
+    assert prediction.id
+    assert isinstance(prediction.status, PredictionStatus)
+    assert all(isinstance(link, str) for link in prediction.outputs)
+
+
+def test_nanoseconds_are_understood() -> None:
+    data = {"id": "a", "created_at": "2026-01-02T03:04:05.123456789Z"}
+    when = parse_prediction({"code": 200, "data": data}).created_at
+    assert when is not None
+    assert when.isoformat() == "2026-01-02T03:04:05.123456+00:00"
