@@ -11,7 +11,7 @@ run: .venv/run.stamp
 	$(BIN)/lora-prep run sample_data/people/ada
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest --durations=20
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
@@ -21,7 +21,7 @@ check: .venv/dev.stamp
 	$(MAKE) fast
 
 fast: .venv/dev.stamp
-	$(BIN)/python -m pytest -m "not slow" -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -q
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/start.py

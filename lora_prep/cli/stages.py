@@ -60,7 +60,14 @@ def upload(
 
 
 def train(
-    url: Annotated[str, Parameter(help='The data URL, or "-" to read it from stdin.')],
+    url: Annotated[
+        str,
+        Parameter(
+            name="URL",
+            help='The data URL, or "-" to read it from stdin.',
+            allow_leading_hyphen=True,
+        ),
+    ],
     /,
     *,
     trainer: TrainerFlags = TrainerFlags(),
@@ -89,7 +96,9 @@ def train(
 
 
 def archive(
-    prediction: Annotated[str, Parameter(help="The id that `train` or `run` printed.")],
+    prediction: Annotated[
+        str, Parameter(name="PREDICTION", help="The id that `train` or `run` printed.")
+    ],
     /,
     *,
     store: StoreFlags = StoreFlags(),

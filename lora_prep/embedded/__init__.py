@@ -3,6 +3,7 @@
     values      what callers give and get          wiring      ports and keys, kept across runs
     folder      where everything lies              locks       flock, and the clients' leases
     seaweedfs, nanio, trainer   the servers        servers     which of them run
+    certificates  what closes SeaweedFS's gRPC ports to other accounts of this machine
     supervisor  the process that owns them         clients     starting, using and stopping it
 
 One supervisor per home owns both servers. Commands share it through leases; it ends by itself when

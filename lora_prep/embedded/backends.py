@@ -22,8 +22,10 @@ def check_installed(wanted: StoreServer) -> None:
     Raises:
         MissingDependency: the store's program or the trainer service's server is missing.
     """
-    choose_store(wanted)
-    missing = [name for name in ("psutil", "starlette", "uvicorn") if find_spec(name) is None]
+    needed = ["psutil", "starlette", "uvicorn"]
+    if choose_store(wanted) != "nanio":
+        needed.append("cryptography")
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise not_installed(", ".join(missing))
 

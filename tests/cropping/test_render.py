@@ -54,6 +54,7 @@ def segments(jpeg: bytes) -> Iterator[str]:
         place += 2 + length
 
 
+@pytest.mark.slow
 def test_every_kept_photo_becomes_one_square_with_a_neutral_name(ada: tuple[Crop, ...]) -> None:
     assert [crop.name for crop in ada] == [f"{number:04d}.jpg" for number in range(1, 17)]
     assert [crop.source for crop in ada] == [verdict.name for verdict in kept_ada()]
@@ -69,6 +70,7 @@ def test_every_kept_photo_becomes_one_square_with_a_neutral_name(ada: tuple[Crop
             assert crop.size_px == min(crop.box.width, 1024)
 
 
+@pytest.mark.slow
 def test_a_crop_holds_pixels_and_nothing_else(ada: tuple[Crop, ...]) -> None:
     for crop in ada:
         jpeg = crop.path.read_bytes()
@@ -84,6 +86,7 @@ def test_the_photos_did_hold_a_place_to_begin_with() -> None:
             assert dict(image.getexif().get_ifd(0x8825))
 
 
+@pytest.mark.slow
 def test_the_face_is_found_again_in_every_crop(ada: tuple[Crop, ...]) -> None:
     for crop in ada:
         with Image.open(crop.path) as image:
@@ -176,6 +179,7 @@ def test_a_photo_that_vanished_is_an_error_a_person_can_act_on(tmp_path: Path) -
         )
 
 
+@pytest.mark.slow
 def test_the_box_is_the_one_of_the_geometry(ada: tuple[Crop, ...]) -> None:
     for crop, verdict in zip(ada, kept_ada(), strict=True):
         assert verdict.face is not None

@@ -109,8 +109,10 @@ def test_nanio_where_seaweedfs_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependency, match="psutil, starlette, uvicorn"):
-        backends.check_installed("auto")
+    with pytest.raises(MissingDependency, match="psutil, starlette, uvicorn, cryptography is"):
+        backends.check_installed("seaweedfs")
+    with pytest.raises(MissingDependency, match="psutil, starlette, uvicorn is"):
+        backends.check_installed("nanio")
 
 
 def test_children_inherit_only_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:

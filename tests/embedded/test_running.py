@@ -75,9 +75,9 @@ def test_unsigned_requests_get_nothing(running: tuple[Path, Services]) -> None:
     ports = wiring_of(home).ports
     assert unsigned_status(ports.s3, "/lora-prep/photos/1.jpg") == 403
     if "weed" in processes_names(home):
-        # The inner port that hands every object to anybody by default.
-        assert unsigned_status(ports.filer, "/buckets/lora-prep/photos/1.jpg") == 401
-        assert unsigned_status(ports.filer, "/") == 401
+        # The inner port that hands every object to anybody by default; see test_strangers.
+        assert unsigned_status(ports.filer, "/buckets/lora-prep/photos/1.jpg") == 404
+        assert unsigned_status(ports.filer, "/") == 404
 
 
 def test_files_are_their_owners_alone(running: tuple[Path, Services]) -> None:
@@ -103,6 +103,14 @@ def test_secrets_are_in_no_command_line_and_no_log(running: tuple[Path, Services
     assert not [secret for secret in secrets if secret in logs or secret in argv]
     assert services.store_secret_key not in repr(services)
     assert services.trainer_key not in repr(services)
+
+
+def test_no_log_file_is_left_outside_the_home(running: tuple[Path, Services]) -> None:
+    home, _ = running
+    opened = [file.path for process in processes_of(home) for file in process.open_files()]
+    logs = [path for path in opened if ".log" in path]
+    assert logs
+    assert [path for path in logs if not path.startswith(str(home))] == []
 
 
 def test_the_users_own_keys_are_not_handed_on(running: tuple[Path, Services]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lora_prep.trainer_service import dataset
 from lora_prep.trainer_service.app import create_app
 from lora_prep.trainer_service.rehearsal import rehearse
 from lora_prep.trainer_service.state import StateFolder, open_state_folder
@@ -29,6 +30,12 @@ from .helpers import (
     child_environment,
     run_in_thread,
 )
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for data servers that a test has closed on purpose."""
+    monkeypatch.setattr(dataset, "RETRY_WAITS_S", ())
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def zip_of_images(count: int) -> bytes:
 class DataServer:
     """Serves what a test puts under a path; a path can also be made to hang or to redirect."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.content: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.requests: list[str] = []
@@ -75,7 +75,7 @@ class DataServer:
             def log_message(self, *arguments: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.origin = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()

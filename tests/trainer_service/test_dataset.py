@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import socket
 import struct
 import zipfile
 import zlib
@@ -177,6 +178,28 @@ def test_a_url_that_gives_nothing_fails_with_1402_and_tells_no_secret(
     assert sentence in failed["error"]
     assert data_server.origin.removeprefix("http://") in failed["error"]
     assert "topsecret" not in failed["error"]
+
+
+def test_a_store_that_is_just_being_restarted_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    started: list[DataServer] = []
+
+    def restart(_seconds: float) -> None:
+        """Stands in for the waiting: the store comes up while nobody looks."""
+        started.append(DataServer(port=port))
+        started[0].url(zip_of_images(10), "/set.zip")
+
+    monkeypatch.setattr(dataset, "RETRY_WAITS_S", (0.5,))
+    monkeypatch.setattr(dataset.time, "sleep", restart)
+    try:
+        with fetch(f"http://127.0.0.1:{port}/set.zip", tmp_path) as file:
+            assert count_images(file) == (10, 10)
+    finally:
+        started[0].close()
+    assert len(started) == 1
 
 
 def test_a_redirect_is_followed(api: Api, data_server: DataServer) -> None:
