@@ -6,7 +6,9 @@ pytest-socket (pyproject.toml) lets tests reach 127.0.0.1 and nothing else.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,8 @@ def own_place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     for variable in list(os.environ):
         if variable.startswith(("LORA_PREP_", "WAVESPEED_", "AWS_")):
             monkeypatch.delenv(variable)
-    place = tmp_path_factory.mktemp("place")
+    # mkdtemp and not mktemp: that one looks through all its siblings for the next number.
+    place = Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp()))
     monkeypatch.setenv("LORA_PREP_HOME", str(place / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(place / "config"))
     working = place / "working"

@@ -132,6 +132,7 @@ def test_the_pixels_are_those_of_the_box(tmp_path: Path, suffix: str, orientatio
     assert difference.mean() < 3
 
 
+@pytest.mark.slow
 def test_the_same_photo_gives_the_same_bytes(tmp_path: Path) -> None:
     verdict = kept_ada()[3]
 

@@ -16,6 +16,8 @@ from lora_prep.model import Face
 from lora_prep.photos import open_upright
 from tests.sample import SAMPLE_DATA, a_face, analyse, analyser, findings
 
+pytestmark = pytest.mark.slow  # the real models are loaded and run
+
 
 def table() -> Iterator[tuple[str, float, int]]:
     """File, score and face width of every sample picture with one face (sample_data/README.md)."""

@@ -14,6 +14,8 @@ from lora_prep.photos import FoundFile
 from lora_prep.selection import require_enough, select_photos
 from tests.sample import LIMITS, SAMPLE_DATA, analyser, findings
 
+pytestmark = pytest.mark.slow  # the real models are loaded and run
+
 
 @pytest.mark.parametrize(
     ("name", "code", "measured", "limit"),

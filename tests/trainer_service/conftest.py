@@ -32,10 +32,12 @@ from .helpers import (
 )
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="package")
+def impatient() -> Iterator[None]:
     """Do not wait for data servers that a test has closed on purpose."""
-    monkeypatch.setattr(dataset, "RETRY_WAITS_S", ())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "RETRY_WAITS_S", ())
+        yield
 
 
 @contextmanager

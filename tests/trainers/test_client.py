@@ -195,7 +195,7 @@ fields = st.sampled_from(
 )
 
 
-@examples(80)
+@examples(50)
 @given(
     st.fixed_dictionaries(
         {}, optional={"code": json_values, "data": st.dictionaries(fields, json_values)}
