@@ -8,6 +8,7 @@ prints, written after every step, so that what is known survives a crash at any 
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import time
@@ -61,7 +62,10 @@ class Run:
             else:
                 record[name] = value
         part = self.path / f"{RECORD}.part"
-        part.write_text(json.dumps(record, indent=2), encoding="utf-8")
+        with part.open("w", encoding="utf-8") as file:
+            json.dump(record, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())  # the prediction id must outlive a power cut
         part.replace(self.path / RECORD)
 
     def listener(self, also: Listener) -> Listener:

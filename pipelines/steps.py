@@ -15,8 +15,8 @@ Every step writes what it did to the run's record before it returns.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,13 +40,14 @@ from lora_prep.model import (
     TrainingRequest,
 )
 from lora_prep.photos import find_photos
-from lora_prep.report import Fact, write_contact_sheet, write_report
+from lora_prep.report import write_contact_sheet
 from lora_prep.selection import require_enough, select_photos
 from lora_prep.settings import Settings, load_settings
 from lora_prep.stores import S3Store, dataset_key
-from lora_prep.trainers import WAN_14B_TRAINER, TrainerClient, wait_for_end
+from lora_prep.trainers import FRESH_S, WAN_14B_TRAINER, TrainerClient, wait_for_end
 from pipelines.backends import Backends, choose, connect
 from pipelines.runs import Run, new_run
+from pipelines.telling import dataset_rows, lora_rows, tell, training_rows
 
 __all__ = [
     "Dataset",
@@ -55,6 +56,7 @@ __all__ = [
     "Upload",
     "archive",
     "connect",
+    "follow",
     "inspect",
     "plan",
     "prepare",
@@ -128,7 +130,7 @@ def inspect(
         selection.kept, run.path / "crops", size_px=settings.dataset.size, on_event=on_event
     )
     write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=folder.resolve().name)
-    _write_report(run, selection, crops)
+    tell(run, selection, crops)
     return selection
 
 
@@ -153,7 +155,7 @@ def prepare(
         try:
             require_enough(selection)
         except LoraPrepError as error:
-            _write_report(run, selection, outcome=error.what)
+            tell(run, selection, outcome=error.what)
             raise
         crops = crop_photos(
             selection.kept, run.path / "crops", size_px=settings.dataset.size, on_event=on_event
@@ -162,7 +164,7 @@ def prepare(
         bundle = pack(crops, run.path / "dataset.zip")
         write_manifest(run.path / "manifest.json", bundle, crops)
     run.update(status="prepared", dataset=_dataset_facts(bundle))
-    _write_report(run, selection, crops, _dataset_rows(bundle))
+    tell(run, selection, crops, dataset_rows(bundle))
     _say(on_event, "prepare", f"{len(crops)} photos cropped, {bundle.size_bytes / 1e6:.1f} MB")
     return Dataset(run, selection, crops, bundle)
 
@@ -229,18 +231,41 @@ def train(upload: Upload, backends: Backends, on_event: Listener = ignore) -> Tr
     with _timed(run, "train"):
         try:
             prediction = submit(_request(data_url.url, settings), backends.trainer, run)
-            _say(on_event, "train", f"submitted as {prediction.id}")
-            prediction = wait_for_end(backends.trainer, prediction.id, backends.pace, on_event)
         except SubmissionUnknown:
             raise
-        except (TrainingFailed, ResultExpired) as error:
-            _give_up(run, store, upload.object, error)
-            raise
         except LoraPrepError as error:
-            if run.record().get("status") != "submitted":  # refused: nothing will fetch the zip
-                _give_up(run, store, upload.object, error)
+            _give_up(run, store, error)
             raise
-    run.update(status="completed")
+        _say(on_event, "train", f"submitted as {prediction.id}")
+        return follow(run, prediction.id, backends, on_event, fresh_s=FRESH_S)
+
+
+def follow(
+    run: Run,
+    prediction_id: str,
+    backends: Backends,
+    on_event: Listener = ignore,
+    *,
+    fresh_s: float = 0,
+) -> Training:
+    """Wait for the end of a training that was submitted, by this command or an earlier one.
+
+    `fresh_s`: how long an unknown id may be one that the trainer has not listed yet.
+
+    Raises:
+        TrainingFailed, ResultExpired: it has ended for good; the run's zip is deleted.
+        TemporaryError, CredentialsError: it may go on; ask again.
+    """
+    try:
+        prediction = wait_for_end(
+            backends.trainer, prediction_id, backends.pace, on_event, fresh_s=fresh_s
+        )
+    except (TrainingFailed, ResultExpired) as error:
+        _give_up(run, backends.store, error)
+        raise
+    run.update(
+        status="completed", training={"prediction_id": prediction_id, "model": prediction.model}
+    )
     return Training(run, prediction)
 
 
@@ -285,8 +310,7 @@ def archive(training: Training, backends: Backends, on_event: Listener = ignore)
     run.update(
         status="archived", rehearsal=result.rehearsal, loras=[lora.to_json() for lora in loras]
     )
-    if uploaded := record.get("dataset", {}).get("object"):
-        store.delete(uploaded.removeprefix(f"s3://{store.access.bucket}/"))
+    if _delete_dataset(run, store):
         _say(on_event, "clean", "the data set zip is deleted from the bucket")
     return result
 
@@ -309,11 +333,12 @@ def run(
     dataset = prepare(folder, settings=settings, run=run, on_event=on_event)
     run.update(rehearsal=choice.rehearsal, reused=False)
     with connect(settings, on_event) as backends:
-        uploaded = upload(dataset, backends, on_event)
-        training = train(uploaded, backends, on_event)
+        with _unsubmitted_is_deleted(run, backends.store):
+            uploaded = upload(dataset, backends, on_event)
+            training = train(uploaded, backends, on_event)
         result = archive(training, backends, on_event)
-    rows = [*_dataset_rows(dataset.bundle), *_result_rows(run.record(), result)]
-    _write_report(run, dataset.selection, dataset.crops, rows, rehearsal=result.rehearsal)
+    rows = [*dataset_rows(dataset.bundle), *training_rows(run.record()), *lora_rows(result.loras)]
+    tell(run, dataset.selection, dataset.crops, rows, rehearsal=result.rehearsal)
     return result
 
 
@@ -342,10 +367,34 @@ def _request(data_url: str, settings: Settings) -> TrainingRequest:
     return TrainingRequest(WAN_14B_TRAINER, data_url, wanted.trigger_word, wanted.steps)
 
 
-def _give_up(run: Run, store: S3Store, stored: StoredObject, error: LoraPrepError) -> None:
+def _give_up(run: Run, store: S3Store, error: LoraPrepError) -> None:
     """The training has ended for good: record it, and delete the photos from the bucket."""
-    run.update(status="failed", error=error.to_json())
-    store.delete(stored.key)
+    if run.record():
+        run.update(status="failed", error=error.to_json())
+        _delete_dataset(run, store)
+
+
+def _delete_dataset(run: Run, store: S3Store) -> bool:
+    """Delete the run's zip from the bucket; False when it has none in this bucket."""
+    bucket, _, key = (
+        run.record().get("dataset", {}).get("object", "").removeprefix("s3://").partition("/")
+    )
+    if not key or bucket != store.access.bucket:
+        return False
+    store.delete(key)
+    return True
+
+
+@contextmanager
+def _unsubmitted_is_deleted(run: Run, store: S3Store) -> Iterator[None]:
+    """Whatever ends the block before the submission, Ctrl-C too, leaves no photos behind."""
+    try:
+        yield
+    except BaseException:
+        if run.record().get("status") in {"prepared", "uploaded"}:
+            with suppress(LoraPrepError):  # the first error is the one to tell
+                _delete_dataset(run, store)
+        raise
 
 
 def _training_facts(prediction: Prediction, record: dict[str, Any]) -> TrainingFacts:
@@ -363,45 +412,6 @@ def _training_facts(prediction: Prediction, record: dict[str, Any]) -> TrainingF
 
 def _dataset_facts(bundle: Bundle) -> dict[str, Any]:
     return {"images": len(bundle.entries), "bytes": bundle.size_bytes, "sha256": bundle.sha256}
-
-
-def _dataset_rows(bundle: Bundle) -> list[Fact]:
-    return [
-        Fact("Training set", f"{len(bundle.entries)} crops, {bundle.size_bytes / 1e6:.1f} MB"),
-        Fact("Zip sha256", bundle.sha256),
-    ]
-
-
-def _result_rows(record: dict[str, Any], result: Result) -> list[Fact]:
-    training = record["training"]
-    rows = [
-        Fact("Model", training["model"]),
-        Fact("Trigger word", training["trigger_word"]),
-        Fact("Steps", str(training["steps"])),
-        Fact("Prediction", training["prediction_id"]),
-    ]
-    for lora in result.loras:
-        rows += [
-            Fact("LoRA", lora.object.url),
-            Fact("LoRA sha256", lora.facts.sha256),
-            Fact("LoRA file", f"{lora.facts.size_bytes / 1e6:.1f} MB, rank {lora.facts.rank}"),
-        ]
-    return rows
-
-
-def _write_report(
-    run: Run,
-    selection: Selection,
-    crops: Sequence[Crop] = (),
-    rows: Sequence[Fact] = (),
-    *,
-    rehearsal: bool = False,
-    outcome: str | None = None,
-) -> None:
-    title = selection.folder.resolve().name
-    write_report(
-        run.report, selection, crops, rows, title=title, rehearsal=rehearsal, outcome=outcome
-    )
 
 
 def _say(on_event: Listener, stage: Any, message: str) -> None:

@@ -7,6 +7,7 @@ and has the right SHA-256. Each step can be repeated; repeating changes nothing.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,10 +89,12 @@ def _keep(
     there = store.head(key)
     if there is None or there.size_bytes != facts.size_bytes:
         sent = 0
+        counting = threading.Lock()  # parts of a large file go up in several threads
 
         def progress(count: int) -> None:
             nonlocal sent
-            sent += count
+            with counting:
+                sent += count
             on_event(Event("archive", "uploading", done=sent, total=facts.size_bytes, unit="bytes"))
 
         store.put_file(path, key, sha256=facts.sha256, content_type=SAFETENSORS, on_bytes=progress)

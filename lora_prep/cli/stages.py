@@ -17,7 +17,7 @@ from lora_prep.cli.session import SessionParameter
 from lora_prep.errors import ConfigurationError
 from lora_prep.model import TrainingRequest
 from lora_prep.settings import load_settings
-from lora_prep.trainers import WAN_14B_TRAINER, wait_for_end
+from lora_prep.trainers import FRESH_S, WAN_14B_TRAINER
 from pipelines import steps
 from pipelines.backends import connect_store
 from pipelines.runs import find_run, new_run
@@ -89,8 +89,7 @@ def train(
     request = TrainingRequest(WAN_14B_TRAINER, data_url, wanted.trigger_word, wanted.steps)
     with steps.connect(settings, session.on_event) as backends:
         prediction = steps.submit(request, backends.trainer, this)
-        wait_for_end(backends.trainer, prediction.id, backends.pace, session.on_event)
-    this.update(status="completed")
+        steps.follow(this, prediction.id, backends, session.on_event, fresh_s=FRESH_S)
     session.answer(prediction.id)
     session.say(f"Keep its LoRA: lora-prep archive {prediction.id}")
 
@@ -115,11 +114,8 @@ def archive(
     session.result = lambda: {"schema": 1, **this.record()}
     session.resume = lambda: f"lora-prep archive {prediction}"
     with steps.connect(settings, session.on_event) as backends:
-        state = backends.trainer.result(prediction)
-        if not (state.status.terminal and state.outputs):
-            state = wait_for_end(backends.trainer, prediction, backends.pace, session.on_event)
-        this.update(training={"prediction_id": prediction, "model": state.model})
-        result = steps.archive(steps.Training(this, state), backends, session.on_event)
+        training = steps.follow(this, prediction, backends, session.on_event)
+        result = steps.archive(training, backends, session.on_event)
     for lora in result.loras:
         session.answer(f"lora    {lora.object.url}")
 

@@ -63,7 +63,7 @@ class S3Store:
         content_type: str,
         on_bytes: Callable[[int], None] | None = None,
     ) -> StoredObject:
-        """Upload a file; `on_bytes` is told the bytes sent since its last call."""
+        """Upload a file; `on_bytes` is told the bytes sent since its last call, by any thread."""
         from boto3.s3.transfer import TransferConfig
 
         size = path.stat().st_size

@@ -101,6 +101,8 @@ class TrainerClient:
             raise self._unreachable(error) from error
         except httpx.HTTPError as error:
             raise self._unknown(type(error).__name__) from error
+        except KeyboardInterrupt as error:
+            raise self._unknown("you interrupted it while it was being sent") from error
         if 400 <= response.status_code < 500:
             raise self._refused(response)
         try:

@@ -13,7 +13,7 @@ from lora_prep.model import Prediction, PredictionStatus
 from lora_prep.redaction import redacted
 from lora_prep.trainers.client import TrainerClient
 
-__all__ = ["Pace", "wait_for_end"]
+__all__ = ["FRESH_S", "Pace", "wait_for_end"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,16 @@ class Pace:
 
 
 def wait_for_end(
-    client: TrainerClient, prediction_id: str, pace: Pace, on_event: Listener = ignore
+    client: TrainerClient,
+    prediction_id: str,
+    pace: Pace,
+    on_event: Listener = ignore,
+    *,
+    fresh_s: float = 0,
 ) -> Prediction:
     """Ask until the training has completed and return it with its outputs.
+
+    For `fresh_s` seconds an id that the trainer does not know counts as not listed yet.
 
     Failures to get an answer are no failures of the training: they are waited out. A state that
     nobody knows is waited out too, since taking it for the end would invite a second payment.
@@ -54,7 +61,7 @@ def wait_for_end(
         try:
             prediction = client.result(prediction_id)
         except ResultExpired:
-            if waited_s > min(FRESH_S, pace.wait_s):
+            if waited_s >= min(fresh_s, pace.wait_s):
                 raise
             word = "not listed yet"
         except TemporaryError as error:

@@ -149,7 +149,7 @@ def test_waiting_survives_every_hiccup_and_unknown_states() -> None:
         envelope(id="abc", status="completed", outputs=["http://127.0.0.1:9/lora"]),
     ]
     with origin(*answers) as server, TrainerClient(server.url, KEY) as client:
-        prediction = wait_for_end(client, "abc", PACE)
+        prediction = wait_for_end(client, "abc", PACE, fresh_s=5)
     assert prediction.outputs == ("http://127.0.0.1:9/lora",)
     assert len(server.requests) == len(answers)
     assert {request.path for request in server.requests} == {"/api/v3/predictions/abc/result"}
@@ -181,7 +181,9 @@ def test_the_wait_ends_and_says_how_to_go_on() -> None:
 def test_an_id_that_stays_unknown_is_gone() -> None:
     with origin(envelope(404)) as server, TrainerClient(server.url, KEY) as client:
         with pytest.raises(ResultExpired):
-            wait_for_end(client, "../a b", Pace(0.01, 0.02, 0.1))
+            wait_for_end(client, "../a b", PACE)
+        with pytest.raises(ResultExpired):
+            wait_for_end(client, "abc", PACE, fresh_s=0.1)
     assert server.requests[0].path == "/api/v3/predictions/..%2Fa%20b/result"
 
 
