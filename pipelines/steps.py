@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,6 @@ from lora_prep.faces import FaceAnalyser
 from lora_prep.inspection import Limits, inspect_photos
 from lora_prep.model import (
     Bundle,
-    Crop,
-    Lora,
     Prediction,
     Selection,
     StoredObject,
@@ -46,8 +43,10 @@ from lora_prep.settings import Settings, load_settings
 from lora_prep.stores import S3Store, dataset_key
 from lora_prep.trainers import FRESH_S, WAN_14B_TRAINER, TrainerClient, wait_for_end
 from pipelines.backends import Backends, choose, connect
+from pipelines.cleaning import delete_dataset, give_up, unsubmitted_is_deleted
 from pipelines.runs import Run, new_run
 from pipelines.telling import dataset_rows, lora_rows, tell, training_rows
+from pipelines.values import Dataset, Result, Training, Upload
 
 __all__ = [
     "Dataset",
@@ -69,45 +68,6 @@ __all__ = [
 
 PROVIDER = "wavespeed"
 ZIP = "application/zip"
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """A training set on disk, with the verdict on every photo of its folder."""
-
-    run: Run
-    selection: Selection
-    crops: tuple[Crop, ...]
-    bundle: Bundle
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """The training set's zip in the bucket."""
-
-    dataset: Dataset
-    object: StoredObject
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """A training that has completed; its prediction links to the LoRA for 7 days."""
-
-    run: Run
-    prediction: Prediction
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The archived LoRAs of a run."""
-
-    run: Run
-    loras: tuple[Lora, ...]
-
-    @property
-    def rehearsal(self) -> bool:
-        """Whether the files themselves say that nothing was trained."""
-        return any(lora.facts.rehearsal for lora in self.loras)
 
 
 def inspect(
@@ -234,7 +194,7 @@ def train(upload: Upload, backends: Backends, on_event: Listener = ignore) -> Tr
         except SubmissionUnknown:
             raise
         except LoraPrepError as error:
-            _give_up(run, store, error)
+            give_up(run, store, error)
             raise
         _say(on_event, "train", f"submitted as {prediction.id}")
         return follow(run, prediction.id, backends, on_event, fresh_s=FRESH_S)
@@ -261,7 +221,7 @@ def follow(
             backends.trainer, prediction_id, backends.pace, on_event, fresh_s=fresh_s
         )
     except (TrainingFailed, ResultExpired) as error:
-        _give_up(run, backends.store, error)
+        give_up(run, backends.store, error)
         raise
     run.update(
         status="completed", training={"prediction_id": prediction_id, "model": prediction.model}
@@ -310,7 +270,10 @@ def archive(training: Training, backends: Backends, on_event: Listener = ignore)
     run.update(
         status="archived", rehearsal=result.rehearsal, loras=[lora.to_json() for lora in loras]
     )
-    if _delete_dataset(run, store):
+    for lora in loras:
+        facts = f"{lora.facts.size_bytes / 1e6:.1f} MB, rank {lora.facts.rank}"
+        _say(on_event, "archive", f"a LoRA of {facts} is in the bucket, verified and read back")
+    if delete_dataset(run, store):
         _say(on_event, "clean", "the data set zip is deleted from the bucket")
     return result
 
@@ -333,7 +296,7 @@ def run(
     dataset = prepare(folder, settings=settings, run=run, on_event=on_event)
     run.update(rehearsal=choice.rehearsal, reused=False)
     with connect(settings, on_event) as backends:
-        with _unsubmitted_is_deleted(run, backends.store):
+        with unsubmitted_is_deleted(run, backends.store):
             uploaded = upload(dataset, backends, on_event)
             training = train(uploaded, backends, on_event)
         result = archive(training, backends, on_event)
@@ -365,36 +328,6 @@ def _record_selection(run: Run, selection: Selection) -> None:
 def _request(data_url: str, settings: Settings) -> TrainingRequest:
     wanted = settings.trainer
     return TrainingRequest(WAN_14B_TRAINER, data_url, wanted.trigger_word, wanted.steps)
-
-
-def _give_up(run: Run, store: S3Store, error: LoraPrepError) -> None:
-    """The training has ended for good: record it, and delete the photos from the bucket."""
-    if run.record():
-        run.update(status="failed", error=error.to_json())
-        _delete_dataset(run, store)
-
-
-def _delete_dataset(run: Run, store: S3Store) -> bool:
-    """Delete the run's zip from the bucket; False when it has none in this bucket."""
-    bucket, _, key = (
-        run.record().get("dataset", {}).get("object", "").removeprefix("s3://").partition("/")
-    )
-    if not key or bucket != store.access.bucket:
-        return False
-    store.delete(key)
-    return True
-
-
-@contextmanager
-def _unsubmitted_is_deleted(run: Run, store: S3Store) -> Iterator[None]:
-    """Whatever ends the block before the submission, Ctrl-C too, leaves no photos behind."""
-    try:
-        yield
-    except BaseException:
-        if run.record().get("status") in {"prepared", "uploaded"}:
-            with suppress(LoraPrepError):  # the first error is the one to tell
-                _delete_dataset(run, store)
-        raise
 
 
 def _training_facts(prediction: Prediction, record: dict[str, Any]) -> TrainingFacts:

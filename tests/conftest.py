@@ -27,6 +27,16 @@ def own_place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.chdir(working)
 
 
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home for all tests of a file, so that the embedded services start once."""
+    home = tmp_path_factory.mktemp("home").resolve()
+    yield home
+    from lora_prep.embedded import stop_services
+
+    stop_services(home)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """With CI=true a skipped test is a failure: nothing may be left untested unnoticed."""

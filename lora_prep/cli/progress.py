@@ -65,15 +65,14 @@ class LiveLine:
 
     def show(self, event: Event) -> None:
         """Redraw the line, or print a note above it."""
+        from rich.markup import escape
+
         if event.kind == "note":
-            self._console.print(f"[green]✓[/green] {event.stage:<8} ", end="")
-            self._console.print(event.message, markup=False)
+            self._console.print(f"[green]✓[/green] {event.stage:<8} {escape(event.message)}")
             return
         if not self._shown:
             self._status.start()
             self._shown = True
-        from rich.markup import escape
-
         self._status.update(f"{event.stage:<8} {escape(event.message)}{_amount(event)}")
 
     def say(self, text: str) -> None:

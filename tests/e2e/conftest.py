@@ -1,20 +1,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from lora_prep.embedded import stop_services
-
-
-@pytest.fixture(scope="module")
-def module_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home for all tests of a file, so that the embedded services start once."""
-    home = tmp_path_factory.mktemp("home").resolve()
-    yield home
-    stop_services(home)
 
 
 @pytest.fixture

@@ -11,23 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from lora_prep.embedded import stop_services
 from lora_prep.errors import LoraPrepError, ResultExpired, SubmissionUnknown, TrainingFailed
 from lora_prep.model import Bundle, Prediction, Selection, TrainingRequest
 from lora_prep.settings import load_settings
 from lora_prep.trainers import WAN_14B_TRAINER
 from pipelines import steps
 from pipelines.backends import Backends
+from pipelines.cleaning import unsubmitted_is_deleted
 from pipelines.runs import Run, find_run, last_run, new_run, run_by_id
 
 QUICK = {"embedded": {"rehearsal_rank": 1, "rehearsal_blocks": 1, "rehearsal_s": 0}}
-
-
-@pytest.fixture(scope="module")
-def module_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = tmp_path_factory.mktemp("home").resolve()
-    yield home
-    stop_services(home)
 
 
 @pytest.fixture
@@ -114,7 +107,7 @@ def test_whatever_ends_it_before_the_submission_leaves_no_photos(
 ) -> None:
     upload = uploaded(backends, tmp_path)
     with pytest.raises(type(ending)):
-        with steps._unsubmitted_is_deleted(upload.dataset.run, backends.store):
+        with unsubmitted_is_deleted(upload.dataset.run, backends.store):
             raise ending
     assert backends.store.head(upload.object.key) is None
 
