@@ -31,6 +31,7 @@ from lora_prep.faces import FaceAnalyser
 from lora_prep.inspection import Limits, inspect_photos
 from lora_prep.model import (
     Bundle,
+    Crop,
     Prediction,
     Selection,
     StoredObject,
@@ -86,11 +87,7 @@ def inspect(
     settings, run, folder = settings or load_settings(), run or new_run(), Path(folder)
     selection = _select(folder, settings, on_event)
     _record_selection(run, selection)
-    crops = crop_photos(
-        selection.kept, run.path / "crops", size_px=settings.dataset.size, on_event=on_event
-    )
-    write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=folder.resolve().name)
-    tell(run, selection, crops)
+    tell(run, selection, _crop(run, selection, settings, on_event))
     return selection
 
 
@@ -112,15 +109,12 @@ def prepare(
     with _timed(run, "prepare"):
         selection = _select(folder, settings, on_event)
         _record_selection(run, selection)
+        crops = _crop(run, selection, settings, on_event)
         try:
             require_enough(selection)
         except LoraPrepError as error:
-            tell(run, selection, outcome=error.what)
+            tell(run, selection, crops, outcome=error.what)
             raise
-        crops = crop_photos(
-            selection.kept, run.path / "crops", size_px=settings.dataset.size, on_event=on_event
-        )
-        write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=folder.resolve().name)
         bundle = pack(crops, run.path / "dataset.zip")
         write_manifest(run.path / "manifest.json", bundle, crops)
     run.update(status="prepared", dataset=_dataset_facts(bundle))
@@ -314,6 +308,21 @@ def _select(folder: Path, settings: Settings, on_event: Listener) -> Selection:
     limits = Limits(min_face_px=smallest_face_px(wanted.min_size), min_side_px=wanted.min_size)
     findings = inspect_photos(files, FaceAnalyser().analyse, limits, on_event)
     return select_photos(folder, findings, needed=wanted.min_images, at_most=wanted.max_images)
+
+
+def _crop(
+    run: Run, selection: Selection, settings: Settings, on_event: Listener
+) -> tuple[Crop, ...]:
+    """Crop the kept photos, of a set that is too small the usable ones; draw the contact sheet."""
+    crops = crop_photos(
+        selection.kept or selection.usable,
+        run.path / "crops",
+        size_px=settings.dataset.size,
+        on_event=on_event,
+    )
+    title = selection.folder.resolve().name
+    write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=title)
+    return crops
 
 
 def _record_selection(run: Run, selection: Selection) -> None:

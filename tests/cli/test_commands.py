@@ -193,6 +193,7 @@ def test_nine_photos_are_refused_with_every_reason_and_nothing_is_uploaded() -> 
     assert (inspection["found"], inspection["usable"], inspection["selected"]) == (15, 9, 0)
     assert {photo["verdict"] for photo in inspection["photos"]} == {"spare", "left_out"}
     assert Path(done.json["report"]).exists()
+    assert Path(done.json["report"]).with_name("contact_sheet.jpg").exists()
     assert not (home() / "services").exists()
     shown = lora_prep("open", "--json")
     valid(shown.json, "open")
