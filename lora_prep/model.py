@@ -23,6 +23,7 @@ __all__ = [
     "Finding",
     "Lora",
     "LoraFacts",
+    "Measures",
     "Photo",
     "Prediction",
     "PredictionStatus",
@@ -87,6 +88,20 @@ class Face:
     embedding: tuple[float, ...] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What was measured on a face.
+
+    sharpness: variance of the Laplacian over that of the grey values, x 1000; luma_median: 0 to
+    255; clipped_share: part of the face that is black or white, 0 to 1; yaw_deg: 0 is frontal.
+    """
+
+    sharpness: float
+    luma_median: float
+    clipped_share: float
+    yaw_deg: float
+
+
 # ── inspection and selection ──────────────────────────────────────────────────────────────────
 
 
@@ -101,6 +116,10 @@ class ReasonCode(StrEnum):
     SEVERAL_FACES = "several_faces"
     FACE_TOO_SMALL = "face_too_small"
     CROP_TOO_SMALL = "crop_too_small"
+    BLURRED = "blurred"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    EXTREME_POSE = "extreme_pose"
     DUPLICATE = "duplicate"
     NOT_CHOSEN = "not_chosen"
 
@@ -130,13 +149,15 @@ class Reason:
 class Finding:
     """What inspection found in one file of the folder: a usable photo, or the reasons against it.
 
-    photo is None when the file is no readable picture; face is the one a crop is made of.
+    photo is None when the file is no readable picture; face is the one a crop is made of, and
+    measures are of it.
     """
 
     name: str
     photo: Photo | None
     face: Face | None
     reasons: tuple[Reason, ...]
+    measures: Measures | None = None
 
     @property
     def usable(self) -> bool:

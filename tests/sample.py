@@ -51,6 +51,20 @@ def analyse(image: Image.Image) -> tuple[Face, ...]:
 _FACES: dict[bytes, tuple[Face, ...]] = {}
 
 
+@cache
+def textured(size: tuple[int, int]) -> Image.Image:
+    """A grey picture with blotches and fine grain, as sharp and as bright as a face should be."""
+    import numpy as np
+
+    random = np.random.default_rng(1)
+    width, height = size
+    blotches = random.normal(128, 40, (height // 20 + 1, width // 20 + 1))
+    coarse = Image.fromarray(blotches.clip(0, 255).astype(np.uint8)).resize(size)
+    grain = random.normal(0, 25, (height // 3 + 1, width // 3 + 1))
+    fine = np.asarray(Image.fromarray(grain.astype(np.float32)).resize(size))
+    return Image.fromarray((np.asarray(coarse) + fine).clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
 def a_face(height: float = 400.0, *, x: float = 300.0, y: float = 200.0) -> Face:
     return Face(Box(x, y, height * 0.75, height), 0.9, ((x, y),) * 5, (0.0,) * 128)
 

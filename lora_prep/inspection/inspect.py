@@ -6,30 +6,28 @@ A photo that is left out is a finding with its measured number and its limit, ne
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.faces.analyser import ANALYSIS_SIDE_PX, scaled
-from lora_prep.model import Face, Finding, Photo, Reason, ReasonCode
+from lora_prep.inspection.measures import measure_face
+from lora_prep.inspection.thresholds import (
+    CLIPPED_MOST,
+    LUMA_LEAST,
+    LUMA_MOST,
+    SHARPNESS_LEAST,
+    YAW_MOST_DEG,
+    Limits,
+)
+from lora_prep.model import Face, Finding, Measures, Photo, Reason, ReasonCode
 from lora_prep.photos import FoundFile, UnreadablePhoto, open_upright, read_photo
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Limits", "inspect_photos"]
+__all__ = ["inspect_photos"]
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a photo must have, in upright source pixels.
-
-    min_face_px: height of the face; below it the crop would have to be enlarged.
-    min_side_px: shorter side of the photo; below it no crop of the wanted size fits.
-    """
-
-    min_face_px: int
-    min_side_px: int
+LUMA_MIDDLE = 128
 
 
 def inspect_photos(
@@ -60,12 +58,18 @@ def inspect_photo(
     except UnreadablePhoto as unreadable:
         return Finding(file.name, None, None, (unreadable.reason,))
     factor = max(photo.width_px, photo.height_px) / max(image.size)
-    faces = tuple(scaled(face, factor) for face in analyse(image))
+    seen = analyse(image)
+    faces = tuple(scaled(face, factor) for face in seen)
+    measures = measure_face(image, seen[0]) if seen else None
+    reasons = _reasons_against(photo, faces, limits)
+    if measures and not reasons:
+        reasons = _reasons_in(measures)  # a tiny or crowded face has no sharpness worth telling
     return Finding(
         name=file.name,
         photo=photo,
         face=faces[0] if faces else None,
-        reasons=tuple(_reasons_against(photo, faces, limits)),
+        reasons=tuple(reasons),
+        measures=measures,
     )
 
 
@@ -107,4 +111,33 @@ def _reasons_against(photo: Photo, faces: tuple[Face, ...], limits: Limits) -> l
                 "px",
             )
         )
+    return reasons
+
+
+def _reasons_in(measures: Measures) -> list[Reason]:
+    reasons = []
+    if measures.luma_median < LUMA_LEAST:
+        hint = "The face is too dark; use a photo with light on it."
+        code = ReasonCode.TOO_DARK
+        reasons.append(Reason(code, hint, round(measures.luma_median), LUMA_LEAST, "luma median"))
+    elif measures.luma_median > LUMA_MOST:
+        hint = "The face is too bright; its skin has no structure left."
+        code = ReasonCode.TOO_BRIGHT
+        reasons.append(Reason(code, hint, round(measures.luma_median), LUMA_MOST, "luma median"))
+    elif measures.clipped_share > CLIPPED_MOST:
+        dark = measures.luma_median < LUMA_MIDDLE
+        hint = f"Much of the face is pure {'black' if dark else 'white'}; its features are lost."
+        code = ReasonCode.TOO_DARK if dark else ReasonCode.TOO_BRIGHT
+        share = round(100 * measures.clipped_share, 1)
+        reasons.append(Reason(code, hint, share, 100 * CLIPPED_MOST, "% clipped"))
+    if measures.sharpness < SHARPNESS_LEAST:
+        hint = "The face is blurred or out of focus."
+        code = ReasonCode.BLURRED
+        reasons.append(
+            Reason(code, hint, round(measures.sharpness, 1), SHARPNESS_LEAST, "sharpness")
+        )
+    if measures.yaw_deg > YAW_MOST_DEG:
+        hint = "The head is turned away from the camera."
+        code = ReasonCode.EXTREME_POSE
+        reasons.append(Reason(code, hint, round(measures.yaw_deg), YAW_MOST_DEG, "degrees"))
     return reasons

@@ -14,11 +14,11 @@ from lora_prep.events import Event
 from lora_prep.inspection import Limits, inspect_photos
 from lora_prep.model import Face, Finding, ReasonCode
 from lora_prep.photos import FoundFile, find_photos
-from tests.sample import LIMITS, a_face, examples
+from tests.sample import LIMITS, a_face, examples, textured
 
 
 def photo(folder: Path, name: str, size: tuple[int, int] = (800, 1000)) -> FoundFile:
-    Image.new("RGB", size, "grey").save(folder / name)
+    textured(size).save(folder / name)
     return FoundFile(name, folder / name)
 
 

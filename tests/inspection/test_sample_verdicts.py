@@ -27,6 +27,8 @@ pytestmark = pytest.mark.slow  # the real models are loaded and run
         ("truncated.jpg", "unreadable", None, None),
         ("not_an_image.jpg", "not_an_image", None, None),
         ("two_people.jpg", "several_faces", 2, 1),
+        ("heavy_blur.jpg", "blurred", 2.4, 40),
+        ("very_dark.jpg", "too_dark", 18, 35),
     ],
 )
 def test_a_reject_is_left_out_for_its_reason(
