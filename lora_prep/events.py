@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Event", "Listener", "Stage", "both", "ignore"]
+__all__ = ["Event", "Listener", "Stage", "ignore"]
 
 Stage = Literal["services", "prepare", "upload", "train", "archive", "clean"]
 
@@ -33,16 +33,6 @@ class Event:
 
 
 Listener = Callable[[Event], None]
-
-
-def both(first: Listener, second: Listener) -> Listener:
-    """Return a listener that tells two others."""
-
-    def listen(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return listen
 
 
 def ignore(event: Event) -> None:

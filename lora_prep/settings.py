@@ -20,8 +20,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from lora_prep.addresses import why_not_a_server
 from lora_prep.errors import ConfigurationError, UnknownSetting
 
 __all__ = [
@@ -43,6 +52,7 @@ API_KEY_VARIABLE = "WAVESPEED_API_KEY"  # the name every official client reads
 HOSTED_TRAINER_URL = "https://api.wavespeed.ai"
 EMBEDDED: Literal["embedded"] = "embedded"
 PROJECT_FILE = "lora-prep.toml"
+SECRET_NAME = re.compile("key|secret|token|password", re.IGNORECASE)
 
 
 class _Section(BaseModel):
@@ -56,6 +66,12 @@ class DatasetSettings(_Section):
     max_images: int = Field(30, ge=10, description="photos kept at most")
     size: int = Field(1024, ge=512, description="side of a crop, px; smaller photos stay smaller")
     min_size: int = Field(512, ge=256, description="a crop smaller than this is left out, px")
+
+    @model_validator(mode="after")
+    def _most_is_at_least_least(self) -> DatasetSettings:
+        if self.max_images < self.min_images or self.size < self.min_size:
+            raise ValueError("max_images and size must not be below min_images and min_size")
+        return self
 
 
 class StoreSettings(_Section):
@@ -73,6 +89,13 @@ class StoreSettings(_Section):
         if url == EMBEDDED or re.match(r"s3://[^/\s]", url):
             return url.rstrip("/")
         raise ValueError('must be "embedded" or s3://bucket/prefix')
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _endpoint_is_a_server(cls, url: str | None) -> str | None:
+        if url is not None and (why := why_not_a_server(url)):
+            raise ValueError(why)
+        return url and url.rstrip("/")
 
 
 class TrainerSettings(_Section):
@@ -94,15 +117,17 @@ class TrainerSettings(_Section):
     @field_validator("base_url")
     @classmethod
     def _base_url_is_a_server(cls, url: str | None) -> str | None:
-        if url is None or url == EMBEDDED or re.match(r"https?://[^/\s]", url):
-            return url and url.rstrip("/")
-        raise ValueError('must be "embedded" or start with http:// or https://')
+        if url not in (None, EMBEDDED) and (why := why_not_a_server(url)):
+            raise ValueError(f'must be "embedded" or a URL; as a URL it {why}')
+        return url and url.rstrip("/")
 
     @field_validator("api_key")
     @classmethod
     def _strip_white_space(cls, key: SecretStr | None) -> SecretStr | None:
         # A newline copied along with the key is the usual cause of 401.
         bare = key.get_secret_value().strip() if key else ""
+        if not bare.isascii():
+            raise ValueError("holds a letter that no key has; copy it again")
         return SecretStr(bare) if bare else None
 
 
@@ -136,7 +161,8 @@ class _Layer:
 def home_folder() -> Path:
     """Return the folder of all state: `LORA_PREP_HOME`, else the platform's user data folder.
 
-    It holds photos of faces and keys, so it is made for its owner alone (0700).
+    It is made for its owner alone (0700). One that was there keeps its mode: the folders in it
+    that hold photos and keys are 0700 in any case.
     """
     chosen = os.environ.get(HOME_VARIABLE)
     home = Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("lora-prep"))
@@ -166,6 +192,7 @@ def load_settings_with_origins(
 ) -> tuple[Settings, dict[str, str]]:
     """Read the settings and, for each "section.name" that is not the default, say who set it."""
     layers = [
+        _aws_layer(os.environ),
         _file_layer(Path(platformdirs.user_config_dir("lora-prep")) / "config.toml"),
         _file_layer(Path(PROJECT_FILE).absolute()),
         _environment_layer(os.environ),
@@ -197,13 +224,23 @@ def _file_layer(path: Path) -> _Layer:
             fix="Mend the file or move it away.",
         ) from error
     layer = _Layer(origin, values)
-    if "api_key" in _section(values, "trainer"):
-        raise ConfigurationError(
-            f"The settings file {path} holds a secret: trainer.api_key.",
-            why="Files are copied, committed and shared; keys must not be.",
-            fix=f"Remove the line and set {API_KEY_VARIABLE} in the environment.",
-        )
+    for section in values:
+        if secret := next(filter(SECRET_NAME.search, _section(values, section)), None):
+            raise ConfigurationError(
+                f"The settings file {path} holds a secret: {section}.{secret}.",
+                why="Files are copied, committed and shared; keys must not be.",
+                fix=f"Remove the line. {API_KEY_VARIABLE} takes the trainer's key, the AWS_* "
+                "variables and profiles take those of the store.",
+            )
     return layer
+
+
+def _aws_layer(environment: Mapping[str, str]) -> _Layer:
+    """The endpoint that boto3 itself would take from the environment, known to our checks too."""
+    for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        if url := environment.get(variable):
+            return _Layer(variable, {"store": {"endpoint_url": url}})
+    return _Layer("AWS", {})
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -248,6 +285,6 @@ def _unfit_value(error: ValidationError, origins: Mapping[str, str]) -> Configur
     name = ".".join(str(part) for part in first["loc"])
     return ConfigurationError(
         f"The setting {name} ({origins.get(name, 'default')}) does not fit.",
-        why=f"{first['msg']}.",
+        why=f"{first['msg'].removeprefix('Value error, ')}.",
         fix="Correct the value; `lora-prep config show` lists every setting.",
     )

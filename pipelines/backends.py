@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from lora_prep.addresses import is_loopback
+from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.embedded import EmbeddedOptions, Services, use_services
 from lora_prep.errors import ConfigurationError, TrainerNotAllowed
 from lora_prep.events import Listener, ignore
@@ -81,14 +80,14 @@ def _check_own_trainer(settings: Settings, url: str) -> None:
     local_store = store.url == EMBEDDED or is_loopback(store.endpoint_url or "")
     if local_store and not is_loopback(url):
         raise TrainerNotAllowed(
-            f"The trainer {urlsplit(url).netloc} cannot fetch the photos.",
+            f"The trainer {host_and_port(url)} cannot fetch the photos.",
             why="The store is on this machine, the trainer is not.",
             fix="Set store.url to a bucket it can reach, or rehearse with --rehearse.",
         )
     check_trainer_address(url)
     if settings.trainer.api_key is None:
         raise ConfigurationError(
-            f"The trainer {urlsplit(url).netloc} needs a key.",
+            f"The trainer {host_and_port(url)} needs a key.",
             why="Every call of its API carries one.",
             fix="Set LORA_PREP_TRAINER__API_KEY.",
         )
@@ -100,11 +99,7 @@ def connect(settings: Settings | None = None, on_event: Listener = ignore) -> It
     settings = settings or load_settings()
     choice = choose(settings)
     with ExitStack() as stack:
-        services = None
-        if EMBEDDED in (choice.store_url, choice.trainer_url):
-            services = stack.enter_context(
-                use_services(home_folder(), embedded_options(settings), on_event)
-            )
+        services = stack.enter_context(_services(settings, choice.trainer_url, on_event))
         store = _open_store(settings, services)
         client = stack.enter_context(_open_trainer(settings, choice, services))
         least_s = settings.trainer.poll_min_s
@@ -119,13 +114,20 @@ def connect(settings: Settings | None = None, on_event: Listener = ignore) -> It
 @contextmanager
 def connect_store(settings: Settings, on_event: Listener = ignore) -> Iterator[S3Store]:
     """Open the bucket alone."""
-    with ExitStack() as stack:
-        services = None
-        if settings.store.url == EMBEDDED:
-            services = stack.enter_context(
-                use_services(home_folder(), embedded_options(settings), on_event)
-            )
+    with _services(settings, None, on_event) as services:
         yield _open_store(settings, services)
+
+
+@contextmanager
+def _services(
+    settings: Settings, trainer_url: str | None, on_event: Listener
+) -> Iterator[Services | None]:
+    """Start the embedded services if the store or the trainer is one of them."""
+    if EMBEDDED not in (settings.store.url, trainer_url):
+        yield None
+        return
+    with use_services(home_folder(), embedded_options(settings), on_event) as services:
+        yield services
 
 
 def embedded_options(settings: Settings) -> EmbeddedOptions:

@@ -12,16 +12,17 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from lora_prep.events import Event, Listener
 from lora_prep.settings import home_folder
 
-__all__ = ["Run", "find_run", "last_run", "new_run", "run_by_id"]
+__all__ = ["Run", "find_run", "find_run_of_data", "last_run", "new_run", "run_by_id"]
 
 RECORD = "run.json"
 
@@ -52,13 +53,15 @@ class Run:
         return record
 
     def update(self, **facts: Any) -> None:
-        """Add facts to the record; a fact that is a mapping is merged into what it was."""
+        """Add facts to the record: a mapping is merged into what it was, None takes a fact out."""
         self.make()
         record = {"schema": 1, "run": self.id} | self.record()
         for name, value in facts.items():
             old = record.get(name)
             if isinstance(value, Mapping) and isinstance(old, dict):
                 record[name] = old | dict(value)
+            elif value is None:
+                record.pop(name, None)
             else:
                 record[name] = value
         part = self.path / f"{RECORD}.part"
@@ -109,11 +112,33 @@ def run_by_id(run_id: str) -> Run | None:
 
 def find_run(*, prediction_id: str) -> Run | None:
     """Return the run that submitted a prediction."""
-    for path in sorted(_runs_folder().glob(f"*/{RECORD}"), reverse=True):
-        run = Run(path.parent.name, path.parent)
-        if run.record().get("training", {}).get("prediction_id") == prediction_id:
+    for run, record in _records():
+        if (record.get("training") or {}).get("prediction_id") == prediction_id:
             return run
     return None
+
+
+def find_run_of_data(data_url: str) -> Run | None:
+    """Return the run that uploaded the zip a data URL leads to, whatever host serves it."""
+    path = unquote(urlsplit(data_url).path)
+    for run, record in _records():
+        uploaded = (record.get("dataset") or {}).get("object", "").removeprefix("s3:/")
+        key = uploaded.partition("/")[2].partition("/")[2]
+        if key and path in (uploaded, f"/{key}"):
+            return run
+    return None
+
+
+def _records() -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Yield every run that has a readable record, the newest first."""
+    for path in sorted(_runs_folder().glob(f"*/{RECORD}"), reverse=True):
+        run = Run(path.parent.name, path.parent)
+        try:
+            record = run.record()
+        except (OSError, ValueError):
+            continue  # one damaged record must not hide the others
+        if isinstance(record, dict):
+            yield run, record
 
 
 def _runs_folder() -> Path:

@@ -40,7 +40,7 @@ from lora_prep.model import (
 from lora_prep.photos import find_photos
 from lora_prep.report import write_contact_sheet
 from lora_prep.selection import require_enough, select_photos
-from lora_prep.settings import Settings, load_settings
+from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.stores import S3Store, dataset_key
 from lora_prep.trainers import FRESH_S, WAN_14B_TRAINER, TrainerClient, wait_for_end
 from pipelines.backends import Backends, choose, connect
@@ -139,7 +139,7 @@ def plan(dataset: Dataset, settings: Settings) -> dict[str, Any]:
         "store": choice.store_url,
         "request": {
             "method": "POST",
-            "base_url": choice.trainer_url,
+            "base_url": "the embedded trainer" if choice.rehearsal else choice.trainer_url,
             "path": f"/api/v3/{WAN_14B_TRAINER}",
             "body": body,
         },
@@ -151,6 +151,7 @@ def plan(dataset: Dataset, settings: Settings) -> dict[str, Any]:
 def upload(dataset: Dataset, backends: Backends, on_event: Listener = ignore) -> Upload:
     """Put the data set's zip into the bucket, under a key of this run's own."""
     run = dataset.run
+    on_event(Event("upload", "uploading the zip"))
     with _timed(run, "upload"):
         stored = put_dataset(dataset.bundle.path, dataset.bundle.sha256, run, backends.store)
     _say(on_event, "upload", f"{stored.size_bytes / 1e6:.1f} MB to {stored.bucket}")
@@ -188,7 +189,7 @@ def train(upload: Upload, backends: Backends, on_event: Listener = ignore) -> Tr
         except SubmissionUnknown:
             raise
         except LoraPrepError as error:
-            give_up(run, store, error)
+            give_up(run, store, error, on_event)
             raise
         _say(on_event, "train", f"submitted as {prediction.id}")
         return follow(run, prediction.id, backends, on_event, fresh_s=FRESH_S)
@@ -215,7 +216,7 @@ def follow(
             backends.trainer, prediction_id, backends.pace, on_event, fresh_s=fresh_s
         )
     except (TrainingFailed, ResultExpired) as error:
-        give_up(run, backends.store, error)
+        give_up(run, backends.store, error, on_event)
         raise
     run.update(
         status="completed", training={"prediction_id": prediction_id, "model": prediction.model}
@@ -240,6 +241,11 @@ def submit(request: TrainingRequest, trainer: TrainerClient, run: Run) -> Predic
     return prediction
 
 
+def opened(settings: Settings) -> dict[str, Any]:
+    """Return what finds the same trainer and bucket again, whatever is set then; no secrets."""
+    return {"trainer_url": choose(settings).trainer_url, "store": settings.store.model_dump()}
+
+
 def archive(training: Training, backends: Backends, on_event: Listener = ignore) -> Result:
     """Fetch, verify and keep the LoRA in the bucket, then delete the data set's zip from it.
 
@@ -262,13 +268,15 @@ def archive(training: Training, backends: Backends, on_event: Listener = ignore)
         )
     result = Result(run, loras)
     run.update(
-        status="archived", rehearsal=result.rehearsal, loras=[lora.to_json() for lora in loras]
+        status="archived",
+        error=None,
+        rehearsal=result.rehearsal,
+        loras=[lora.to_json() for lora in loras],
     )
     for lora in loras:
         facts = f"{lora.facts.size_bytes / 1e6:.1f} MB, rank {lora.facts.rank}"
         _say(on_event, "archive", f"a LoRA of {facts} is in the bucket, verified and read back")
-    if delete_dataset(run, store):
-        _say(on_event, "clean", "the data set zip is deleted from the bucket")
+    delete_dataset(run, store, on_event)
     return result
 
 
@@ -288,12 +296,22 @@ def run(
     on_event = run.listener(on_event)
     choice = choose(settings)  # a setting that cannot work must not cost a minute of analysis
     dataset = prepare(folder, settings=settings, run=run, on_event=on_event)
-    run.update(rehearsal=choice.rehearsal, reused=False)
-    with connect(settings, on_event) as backends:
-        with unsubmitted_is_deleted(run, backends.store):
-            uploaded = upload(dataset, backends, on_event)
-            training = train(uploaded, backends, on_event)
-        result = archive(training, backends, on_event)
+    run.update(
+        rehearsal=choice.rehearsal,
+        reused=False,
+        opened=opened(settings),
+    )
+    try:
+        with connect(settings, on_event) as backends:
+            with unsubmitted_is_deleted(run, backends.store, on_event):
+                uploaded = upload(dataset, backends, on_event)
+                training = train(uploaded, backends, on_event)
+            result = archive(training, backends, on_event)
+    except LoraPrepError as error:
+        run.update(error=error.to_json())
+        rows = [*dataset_rows(dataset.bundle), *training_rows(run.record())]
+        tell(run, dataset.selection, dataset.crops, rows, outcome=f"{error.what} {error.why}")
+        raise
     rows = [*dataset_rows(dataset.bundle), *training_rows(run.record()), *lora_rows(result.loras)]
     tell(run, dataset.selection, dataset.crops, rows, rehearsal=result.rehearsal)
     return result
@@ -304,7 +322,7 @@ def run(
 
 def _select(folder: Path, settings: Settings, on_event: Listener) -> Selection:
     wanted = settings.dataset
-    files = find_photos(folder)
+    files = find_photos(folder, skip=home_folder())
     limits = Limits(min_face_px=smallest_face_px(wanted.min_size), min_side_px=wanted.min_size)
     findings = inspect_photos(files, FaceAnalyser().analyse, limits, on_event)
     return select_photos(folder, findings, needed=wanted.min_images, at_most=wanted.max_images)

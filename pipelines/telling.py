@@ -9,7 +9,7 @@ from lora_prep.model import Bundle, Crop, Lora, Selection
 from lora_prep.report import Fact, write_report
 from pipelines.runs import Run
 
-__all__ = ["dataset_rows", "lora_rows", "tell", "training_rows"]
+__all__ = ["dataset_rows", "interruption_of", "lora_rows", "tell", "training_rows"]
 
 
 def tell(
@@ -37,14 +37,15 @@ def dataset_rows(bundle: Bundle) -> list[Fact]:
 
 
 def training_rows(record: dict[str, Any]) -> list[Fact]:
-    """Return what the report says of the training a run's record holds."""
-    training = record["training"]
-    return [
-        Fact("Model", training["model"]),
-        Fact("Trigger word", training["trigger_word"]),
-        Fact("Steps", str(training["steps"])),
-        Fact("Prediction", training["prediction_id"]),
-    ]
+    """Return what the report says of the training a run's record holds, if there was one."""
+    training = record.get("training", {})
+    labels = {
+        "model": "Model",
+        "trigger_word": "Trigger word",
+        "steps": "Steps",
+        "prediction_id": "Prediction",
+    }
+    return [Fact(label, str(training[key])) for key, label in labels.items() if training.get(key)]
 
 
 def lora_rows(loras: Sequence[Lora]) -> list[Fact]:
@@ -57,3 +58,22 @@ def lora_rows(loras: Sequence[Lora]) -> list[Fact]:
             Fact("LoRA file", f"{lora.facts.size_bytes / 1e6:.1f} MB, rank {lora.facts.rank}"),
         ]
     return rows
+
+
+def interruption_of(run: Run) -> tuple[str, str]:
+    """Return what it means that a run was broken off where it is, and what to do about it."""
+    record = run.record()
+    archive = (
+        f"Get the result with: lora-prep archive {record.get('training', {}).get('prediction_id')}"
+    )
+    match record.get("status"):
+        case "submitted":
+            return "You stopped the waiting, not the training: it goes on.", archive
+        case "completed":
+            return "The training has ended; its LoRA is not archived yet.", archive
+        case "archived":
+            return "Everything was done already.", f"See the report: lora-prep open {run.id}"
+        case "failed":
+            return "The training had failed already.", f"See the report: lora-prep open {run.id}"
+        case _:
+            return "Nothing was submitted.", "Run the same command again."

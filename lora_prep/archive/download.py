@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from lora_prep.addresses import is_loopback
+from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.errors import ArchiveError, ResultExpired
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.redaction import redacted
@@ -36,12 +35,12 @@ def download(url: str, path: Path, on_event: Listener = ignore) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _fetch(url, part, on_event)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             part.unlink(missing_ok=True)
-            if attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or isinstance(error, httpx.InvalidURL):
                 raise ArchiveError(
-                    f"The LoRA could not be downloaded from {urlsplit(url).netloc}.",
-                    why=f"{type(error).__name__}: {redacted(str(error))}.",
+                    f"The LoRA could not be downloaded from {host_and_port(url)}.",
+                    why=f"{type(error).__name__}: {redacted(str(error)).rstrip('.')}.",
                     fix="Try again; the provider keeps it for 7 days.",
                 ) from error
         except BaseException:

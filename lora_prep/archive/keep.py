@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 from lora_prep.archive.check import check_lora
 from lora_prep.archive.download import download
-from lora_prep.errors import ArchiveError
+from lora_prep.errors import ArchiveError, LoraInvalid
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import Lora, LoraFacts, Prediction, Role, StoredObject
 from lora_prep.stores import S3Store, lora_key, sidecar_key
@@ -77,37 +78,51 @@ def archive_lora(
 
 
 def _fetch(link: str, path: Path, on_event: Listener) -> LoraFacts:
-    download(link, path, on_event)
+    """Return the facts of the local copy; it is downloaded only if there is no good one.
+
+    A file gets its name when it has passed the check, so that nothing ever replaces a good copy.
+    """
+    if path.exists():
+        with suppress(LoraInvalid):
+            return check_lora(path)
+    fresh = path.with_name(f"{path.name}.unchecked")
+    download(link, fresh, on_event)
     on_event(Event("archive", "checking"))
-    return check_lora(path)
+    facts = check_lora(fresh)
+    fresh.replace(path)
+    return facts
 
 
 def _keep(
     store: S3Store, path: Path, key: str, facts: LoraFacts, on_event: Listener
 ) -> StoredObject:
-    """Upload unless the same bytes are there already, then read back and compare."""
-    there = store.head(key)
-    if there is None or there.size_bytes != facts.size_bytes:
-        sent = 0
-        counting = threading.Lock()  # parts of a large file go up in several threads
+    """Upload unless the same bytes are there already; what is there is read back and compared."""
+    wanted = (facts.sha256, facts.size_bytes)
+    if store.head(key) is None or store.sha256(key) != wanted:
+        _upload(store, path, key, facts, on_event)
+        on_event(Event("archive", "reading back"))
+        sha256, size_bytes = store.sha256(key)
+        if (sha256, size_bytes) != wanted:
+            raise ArchiveError(
+                "The bucket gives back other bytes than were uploaded.",
+                why=f"{size_bytes} bytes with sha256 {sha256[:12]} instead of "
+                f"{facts.size_bytes} with {facts.sha256[:12]}.",
+                fix=f"The local copy is good; look at the bucket, then archive again: {path}",
+            )
+    return StoredObject(store.access.bucket, key, facts.size_bytes, facts.sha256)
 
-        def progress(count: int) -> None:
-            nonlocal sent
-            with counting:
-                sent += count
-            on_event(Event("archive", "uploading", done=sent, total=facts.size_bytes, unit="bytes"))
 
-        store.put_file(path, key, sha256=facts.sha256, content_type=SAFETENSORS, on_bytes=progress)
-    on_event(Event("archive", "reading back"))
-    sha256, size_bytes = store.sha256(key)
-    if (sha256, size_bytes) != (facts.sha256, facts.size_bytes):
-        raise ArchiveError(
-            "The bucket gives back other bytes than were uploaded.",
-            why=f"{size_bytes} bytes with sha256 {sha256[:12]} instead of "
-            f"{facts.size_bytes} with {facts.sha256[:12]}.",
-            fix=f"The local copy is good; look at the bucket, then archive again: {path}",
-        )
-    return StoredObject(store.access.bucket, key, size_bytes, sha256)
+def _upload(store: S3Store, path: Path, key: str, facts: LoraFacts, on_event: Listener) -> None:
+    sent = 0
+    counting = threading.Lock()  # parts of a large file go up in several threads
+
+    def progress(count: int) -> None:
+        nonlocal sent
+        with counting:
+            sent += count
+        on_event(Event("archive", "uploading", done=sent, total=facts.size_bytes, unit="bytes"))
+
+    store.put_file(path, key, sha256=facts.sha256, content_type=SAFETENSORS, on_bytes=progress)
 
 
 def _role(link: str, outputs: int) -> Role:

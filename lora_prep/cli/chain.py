@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from errno import EISDIR
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from lora_prep.cli.flags import StoreFlags, TrainerFlags, settings_flags
-from lora_prep.cli.session import Session, SessionParameter
+from lora_prep.cli.flags import StoreFlags, TrainerFlags, TrainingFlags, settings_flags
+from lora_prep.cli.session import Session, SessionParameter, shown
 from lora_prep.errors import ConfigurationError
 from lora_prep.model import Selection
 from lora_prep.selection import require_enough
@@ -16,6 +17,7 @@ from lora_prep.settings import load_settings
 from pipelines import steps
 from pipelines.backends import choose
 from pipelines.runs import Run, new_run
+from pipelines.telling import interruption_of
 
 __all__ = ["inspect", "plan", "prepare", "run"]
 
@@ -31,6 +33,7 @@ def run(
     *,
     store: StoreFlags = StoreFlags(),
     trainer: TrainerFlags = TrainerFlags(),
+    training: TrainingFlags = TrainingFlags(),
     session: SessionParameter,
 ) -> None:
     """Everything for one person: judge, crop, zip, upload, train, archive, report.
@@ -38,10 +41,10 @@ def run(
     Without an account this is a rehearsal: an S3 server and a trainer service start on this
     machine, and everything but the training itself is real.
     """
-    settings = load_settings(settings_flags(trainer, store))
+    settings = load_settings(settings_flags(store, trainer, training))
     this = new_run()
     session.result = lambda: {"schema": 1, **this.record()}
-    session.resume = lambda: _resume_command(this)
+    session.interruption = lambda: interruption_of(this)
     if choose(settings).rehearsal:
         session.say(REHEARSAL_FIRST)
     result = steps.run(folder, settings=settings, run=this, on_event=session.on_event)
@@ -58,10 +61,11 @@ def plan(
     *,
     store: StoreFlags = StoreFlags(),
     trainer: TrainerFlags = TrainerFlags(),
+    training: TrainingFlags = TrainingFlags(),
     session: SessionParameter,
 ) -> None:
     """All checks, the size of the zip and the exact request; uploads, sends and pays nothing."""
-    settings = load_settings(settings_flags(trainer, store))
+    settings = load_settings(settings_flags(store, trainer, training))
     choose(settings)
     this = new_run()
     session.result = lambda: _inspected(this)
@@ -99,18 +103,25 @@ def prepare(
     session: SessionParameter,
 ) -> None:
     """Judge, select and crop the photos of a folder, and write the zip a trainer reads."""
-    if output.is_dir() or not output.resolve().parent.is_dir():
+    part = output.with_name(output.name + ".part")
+    try:
+        if output.is_dir():
+            raise IsADirectoryError(EISDIR, "It is a folder")
+        part.touch()  # before the photos are looked at: a minute of work must not end here
+    except OSError as error:
         raise ConfigurationError(
             f"The zip cannot be written to {output}.",
-            why="It is a folder." if output.is_dir() else "Its folder does not exist.",
-            fix="Give the name of a file in a folder that exists.",
-        )
+            why=f"{error.strerror}.",
+            fix="Give the name of a file in a folder that exists and may be written.",
+        ) from error
     this = new_run()
     session.result = lambda: _inspected(this)
-    dataset = steps.prepare(folder, run=this, on_event=session.on_event)
-    part = output.with_name(output.name + ".part")
-    part.write_bytes(dataset.bundle.path.read_bytes())
-    part.replace(output)
+    try:
+        dataset = steps.prepare(folder, run=this, on_event=session.on_event)
+        part.write_bytes(dataset.bundle.path.read_bytes())
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
     session.result = lambda: {**_inspected(this), "zip": str(output)}
     session.answer(f"zip     {output}\nreport  {this.report}")
 
@@ -122,7 +133,7 @@ def _inspected(this: Run) -> dict[str, object]:
 
 
 def _answer_verdicts(session: Session, selection: Selection) -> None:
-    width = max(len(verdict.name) for verdict in selection.verdicts)
+    width = max(len(shown(verdict.name)) for verdict in selection.verdicts)
     for verdict in selection.verdicts:
         reasons = ", ".join(
             reason.code.value
@@ -130,10 +141,6 @@ def _answer_verdicts(session: Session, selection: Selection) -> None:
                if reason.measured is not None and reason.limit is not None else "")
             for reason in verdict.reasons
         )  # fmt: skip
-        session.answer(f"{verdict.decision.value:<8}  {verdict.name:<{width}}  {reasons}".rstrip())
-
-
-def _resume_command(this: Run) -> str | None:
-    record = this.record()
-    prediction = record.get("training", {}).get("prediction_id")
-    return f"lora-prep archive {prediction}" if prediction else None
+        session.answer(
+            f"{verdict.decision.value:<8}  {shown(verdict.name):<{width}}  {reasons}".rstrip()
+        )

@@ -26,7 +26,7 @@ def build_app() -> App:
         name="lora-prep",
         version=__version__,
         help="From a folder of photos of one person to a verified Wan LoRA in your own bucket.",
-        help_format="plaintext",
+        help_format="markdown",
         help_epilogue=EVERY_COMMAND,
         default_parameter=Parameter(negative=(), show_env_var=False),
     )

@@ -7,7 +7,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-__all__ = ["StoreFlags", "TrainerFlags", "settings_flags"]
+from lora_prep.errors import ConfigurationError
+from lora_prep.settings import EMBEDDED
+
+__all__ = ["StoreFlags", "TrainerFlags", "TrainingFlags", "settings_flags"]
 
 
 @Parameter(name="*")
@@ -28,40 +31,55 @@ class StoreFlags:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class TrainerFlags:
-    """Who trains, and with what."""
+    """Who trains."""
 
     trainer_url: Annotated[
         str | None, Parameter(help='A server of the trainer\'s API, or "embedded".')
     ] = None
-    trigger_word: Annotated[str | None, Parameter(help="The word that calls the person.")] = None
-    steps: Annotated[int | None, Parameter(help="Training steps, 1000 to 4000.")] = None
     rehearse: Annotated[
-        bool, Parameter(help="Use the embedded store and trainer, whatever is configured.")
+        bool,
+        Parameter(
+            help="Use the embedded store and trainer, whatever is configured.", show_default=False
+        ),
     ] = False
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return the settings these flags give."""
-        given = _given(
-            {
-                "trainer": {
-                    "base_url": self.trainer_url,
-                    "trigger_word": self.trigger_word,
-                    "steps": self.steps,
-                }
-            }
-        )
-        if self.rehearse:
-            given.setdefault("trainer", {})["base_url"] = "embedded"
-            given["store"] = {"url": "embedded"}
-        return given
+        return _given({"trainer": {"base_url": self.trainer_url}})
 
 
-def settings_flags(*flags: StoreFlags | TrainerFlags) -> dict[str, dict[str, Any]]:
-    """Return the settings that several groups of flags give together."""
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class TrainingFlags:
+    """What is trained."""
+
+    trigger_word: Annotated[str | None, Parameter(help="The word that calls the person.")] = None
+    steps: Annotated[int | None, Parameter(help="Training steps, 1000 to 4000.")] = None
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Return the settings these flags give."""
+        return _given({"trainer": {"trigger_word": self.trigger_word, "steps": self.steps}})
+
+
+def settings_flags(*flags: StoreFlags | TrainerFlags | TrainingFlags) -> dict[str, dict[str, Any]]:
+    """Return the settings that several groups of flags give together.
+
+    Raises:
+        ConfigurationError: --rehearse stands beside a store or a trainer of its own.
+    """
     merged: dict[str, dict[str, Any]] = {}
     for group in flags:
         for section, values in group.settings().items():
             merged.setdefault(section, {}).update(values)
+    if any(isinstance(group, TrainerFlags) and group.rehearse for group in flags):
+        trainer, store = merged.setdefault("trainer", {}), merged.setdefault("store", {})
+        if {trainer.get("base_url"), store.get("url")} - {None, EMBEDDED}:
+            raise ConfigurationError(
+                "--rehearse does not go together with --store or --trainer-url.",
+                why="A rehearsal uses the embedded store and the embedded trainer.",
+                fix="Leave out one or the other.",
+            )
+        trainer["base_url"] = store["url"] = EMBEDDED
     return merged
 
 

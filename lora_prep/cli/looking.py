@@ -41,13 +41,19 @@ def open_report(
 
 def config_show(*, session: SessionParameter) -> None:
     """Print every setting, its value and who set it; keys are not shown."""
-    settings, origins = load_settings_with_origins()
+    problem = None
+    try:
+        settings, origins = load_settings_with_origins()
+    except ConfigurationError as error:  # its advice is to look here: show what there is to set
+        settings, origins, problem = Settings(), {}, error
     rows = _rows(settings, origins)
     session.result = lambda: {"schema": 1, "home": str(home_folder()), "settings": rows}
     width = max(len(name) for name in rows)
     session.answer(f"# state lies in {home_folder()}")
     for name, row in rows.items():
         session.answer(f"{name:<{width}} = {row['value']!r:<14} # {row['origin']}; {row['about']}")
+    if problem:
+        raise problem
 
 
 def _rows(settings: Settings, origins: dict[str, str]) -> dict[str, dict[str, Any]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import NoReturn
 
 from lora_prep import __version__
 from lora_prep.cli.commands import COMMANDS, GROUPS
+from lora_prep.cli.exit_status import DONE, INTERRUPTED, UNEXPECTED
 
 __all__ = ["main", "overview"]
 
@@ -14,15 +16,25 @@ __all__ = ["main", "overview"]
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments in ([], ["--help"], ["-h"]):
-        sys.stdout.write(overview())
-        sys.exit(0)
-    if arguments == ["--version"]:
-        sys.stdout.write(f"lora-prep {__version__}\n")
-        sys.exit(0)
+    try:
+        # An end that is asked for (a supervisor, a shutdown) is told like Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        sys.exit(_run(arguments))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)  # before any work had begun: there is nothing to tell
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments in ([], ["--help"], ["-h"], ["--version"]):
+        text = f"lora-prep {__version__}\n" if arguments == ["--version"] else overview()
+        try:
+            print(text, end="", flush=True)  # noqa: T201  the one thing this command is for
+        except OSError:
+            return UNEXPECTED  # nobody reads it
+        return DONE
     from lora_prep.cli.dispatch import dispatch
 
-    sys.exit(dispatch(arguments))
+    return dispatch(arguments)
 
 
 def overview() -> str:

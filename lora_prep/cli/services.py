@@ -8,10 +8,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from lora_prep.addresses import is_loopback
 from lora_prep.cli.session import SessionParameter
 from lora_prep.embedded import services_status, start_services, stop_services
+from lora_prep.errors import ConfigurationError
 from lora_prep.settings import home_folder, load_settings
 from pipelines.backends import embedded_options
+
+MAX_PORT = 65535
 
 __all__ = ["serve", "store_down", "store_status", "store_up"]
 
@@ -27,6 +31,12 @@ def serve(
     It takes the key that WAVESPEED_API_KEY holds; without one it makes a key and says in which
     file it lies. It runs until it is stopped.
     """
+    if not 0 <= port <= MAX_PORT or not is_loopback(f"http://{host}"):
+        raise ConfigurationError(
+            f"The trainer service cannot listen on {host} port {port}.",
+            why="It takes a port up to 65535 on a loopback address.",
+            fix="Use: lora-prep serve --port 8000",
+        )
     embedded = load_settings().embedded
     state = home_folder() / "trainer_service"
     command = [sys.executable, "-m", "lora_prep.trainer_service"]

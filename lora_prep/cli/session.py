@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from json import dumps
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 from cyclopts import Parameter
 
@@ -18,7 +18,7 @@ from lora_prep.errors import LoraPrepError
 from lora_prep.events import Event
 from lora_prep.redaction import RedactingFilter, redacted
 
-__all__ = ["Session", "SessionParameter"]
+__all__ = ["Session", "SessionParameter", "shown"]
 
 
 @dataclass(slots=True)
@@ -27,14 +27,16 @@ class Session:
 
     json: stdout gets one object and nothing else; debug: tracebacks and the log go to stderr.
     `result` gives the object of `--json`; it is asked for at the end, also after an error, so
-    that a failure carries all that is known. `resume` gives the command that takes up what an
-    interruption leaves running, if anything.
+    that a failure carries all that is known. `interruption` says why it matters that the command
+    was interrupted, and what to do.
     """
 
     json: bool = False
     debug: bool = False
     result: Callable[[], dict[str, Any]] = field(default=lambda: {"schema": 1})
-    resume: Callable[[], str | None] = field(default=lambda: None)
+    interruption: Callable[[], tuple[str, str]] = field(
+        default=lambda: ("You interrupted it.", "Run the same command again.")
+    )
     progress: Progress = field(default_factory=make_progress)
 
     def on_event(self, event: Event) -> None:
@@ -49,51 +51,51 @@ class Session:
         """Print data for people on stdout; with --json it is left to the object."""
         if not self.json:
             self.progress.close()
-            sys.stdout.write(printable(f"{text}\n", sys.stdout.encoding))
+            _write(sys.stdout, f"{text}\n")
 
     def run(self, command: Callable[[], None]) -> int:
         """Run a command, print what it has to say, and return the exit status."""
         self._set_up_logging()
         try:
+            status = self._run(command)
+            if sys.stdout:
+                sys.stdout.flush()
+        except OSError:
+            return UNEXPECTED  # nobody reads stdout or stderr any more: nobody to tell
+        return status
+
+    def _run(self, command: Callable[[], None]) -> int:
+        try:
             command()
         except LoraPrepError as error:
             return self._fail(error.to_json(), exit_status(error))
         except KeyboardInterrupt:
-            return self._fail(self._interruption(), INTERRUPTED)
+            why, fix = self.interruption()
+            interrupted = {"code": "interrupted", "message": "Stopped.", "why": why, "fix": fix}
+            return self._fail({**interrupted, "retryable": True}, INTERRUPTED)
         except BrokenPipeError:
-            return UNEXPECTED  # whoever read stdout has left: nobody to tell
+            raise
+        except OSError as error:
+            return self._fail(_refused_by_the_system(error), UNEXPECTED)
         except Exception as error:  # noqa: BLE001  the last door: never a bare traceback
             return self._fail(_unexpected(error), UNEXPECTED)
         self.progress.close()
         self._print_object(self.result())
         return 0
 
-    def _fail(self, error: dict[str, str | bool], status: int) -> int:
+    def _fail(self, error: Mapping[str, str | bool], status: int) -> int:
         self.progress.close()
         if self.debug:
-            sys.stderr.write(redact_lines(traceback.format_exc()))
+            _write(sys.stderr, redact_lines(traceback.format_exc()))
         four_lines = [error["message"], error["why"], error["fix"], f"[{error['code']}]"]
-        text = "".join(f"{line}\n" for line in four_lines)
-        sys.stderr.write(printable(text, sys.stderr.encoding))
+        _write(sys.stderr, "".join(f"{line}\n" for line in four_lines))
         self._print_object({**self.result(), "error": error})
         return status
-
-    def _interruption(self) -> dict[str, str | bool]:
-        resume = self.resume()
-        return {
-            "code": "interrupted",
-            "message": "Stopped waiting." if resume else "Stopped.",
-            "why": "You interrupted it; the training itself goes on."
-            if resume
-            else "You interrupted it; nothing was submitted.",
-            "fix": f"Get the result with: {resume}" if resume else "Run the same command again.",
-            "retryable": True,
-        }
 
     def _print_object(self, value: dict[str, Any]) -> None:
         if self.json:
             # ASCII: valid whatever the terminal's encoding and whatever bytes a file name holds.
-            sys.stdout.write(dumps(value, indent=2) + "\n")
+            _write(sys.stdout, dumps(value, indent=2) + "\n")
 
     def _set_up_logging(self) -> None:
         handler = logging.StreamHandler(sys.stderr)
@@ -106,10 +108,20 @@ class Session:
 SessionParameter = Annotated[Session, Parameter(parse=False)]
 
 
-def printable(text: str, encoding: str | None) -> str:
-    """Return `text` with what the stream cannot encode (odd file names) written as escapes."""
-    encoding = encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+def shown(name: str) -> str:
+    """Return a file name for a terminal: control characters as escapes, the rest as it is."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in name
+    )
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write to a stream that may be closed, what it cannot encode (odd file names) as escapes."""
+    if stream is None:
+        return
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def redact_lines(text: str) -> str:
@@ -119,6 +131,17 @@ def redact_lines(text: str) -> str:
     return "".join(
         f"{indent}{redacted(line)}\n" for indent, line in zip(indents, lines, strict=True)
     )
+
+
+def _refused_by_the_system(error: OSError) -> dict[str, str | bool]:
+    place = f" {error.filename}" if error.filename else ""
+    return {
+        "code": "system",
+        "message": f"The system refused to read or write{place}.",
+        "why": f"{error.strerror or type(error).__name__}.",
+        "fix": "Make room or give permission there, or set LORA_PREP_HOME to another folder.",
+        "retryable": True,
+    }
 
 
 def _unexpected(error: Exception) -> dict[str, str | bool]:

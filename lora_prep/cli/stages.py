@@ -6,23 +6,26 @@ import hashlib
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from lora_prep.addresses import why_not_a_server
 from lora_prep.bundle import count_images
-from lora_prep.cli.flags import StoreFlags, TrainerFlags, settings_flags
+from lora_prep.cli.flags import StoreFlags, TrainerFlags, TrainingFlags, settings_flags
 from lora_prep.cli.session import SessionParameter
-from lora_prep.errors import ConfigurationError
+from lora_prep.errors import ConfigurationError, DatasetTooSmall
 from lora_prep.model import TrainingRequest
 from lora_prep.settings import load_settings
 from lora_prep.trainers import FRESH_S, WAN_14B_TRAINER
 from pipelines import steps
 from pipelines.backends import connect_store
-from pipelines.runs import find_run, new_run
+from pipelines.runs import Run, find_run, find_run_of_data, new_run
+from pipelines.telling import interruption_of
 
 __all__ = ["archive", "train", "upload"]
+
+Sections = dict[str, dict[str, Any]]
 
 
 def upload(
@@ -39,7 +42,7 @@ def upload(
     settings = load_settings(settings_flags(store))
     images = count_images(zip_file)
     if images < settings.dataset.min_images:
-        raise ConfigurationError(
+        raise DatasetTooSmall(
             f"{zip_file} holds {images} pictures.",
             why=f"A training needs at least {settings.dataset.min_images}.",
             fix="Make a zip with: lora-prep prepare FOLDER -o ZIP",
@@ -71,23 +74,25 @@ def train(
     /,
     *,
     trainer: TrainerFlags = TrainerFlags(),
+    training: TrainingFlags = TrainingFlags(),
     session: SessionParameter,
 ) -> None:
     """Submit one training for a zip that is already somewhere, and wait for its end."""
-    settings = load_settings(settings_flags(trainer))
+    settings = load_settings(settings_flags(trainer, training))
     data_url = sys.stdin.readline().strip() if url == "-" else url
-    if urlsplit(data_url).scheme not in {"http", "https"}:
+    if why_not := why_not_a_server(data_url):
         raise ConfigurationError(
-            "The data URL is not an http or https URL.",
-            why="The trainer fetches the zip from it.",
+            "The data URL is no address a trainer can fetch from.",
+            why=f"It {why_not}.",
             fix="Get one with: lora-prep upload ZIP",
         )
-    this = new_run()
+    this = find_run_of_data(data_url) or new_run()  # the run that uploaded it deletes it, too
     session.result = lambda: {"schema": 1, **this.record()}
-    session.resume = lambda: _archive_command(this.record())
+    session.interruption = lambda: interruption_of(this)
     wanted = settings.trainer
     request = TrainingRequest(WAN_14B_TRAINER, data_url, wanted.trigger_word, wanted.steps)
     with steps.connect(settings, session.on_event) as backends:
+        this.update(opened=steps.opened(settings))
         prediction = steps.submit(request, backends.trainer, this)
         steps.follow(this, prediction.id, backends, session.on_event, fresh_s=FRESH_S)
     session.answer(prediction.id)
@@ -109,10 +114,13 @@ def archive(
     It waits when the training has not ended yet, and deletes the run's data set zip from the
     bucket afterwards. It can be repeated: nothing is trained or paid again.
     """
-    settings = load_settings(settings_flags(trainer, store))
     this = find_run(prediction_id=prediction) or new_run()
+    settings = load_settings(_as_opened(this, settings_flags(store, trainer)))
     session.result = lambda: {"schema": 1, **this.record()}
-    session.resume = lambda: f"lora-prep archive {prediction}"
+    session.interruption = lambda: (
+        "The LoRA is not archived yet.",
+        f"Go on with: lora-prep archive {prediction}",
+    )
     with steps.connect(settings, session.on_event) as backends:
         training = steps.follow(this, prediction, backends, session.on_event)
         result = steps.archive(training, backends, session.on_event)
@@ -120,6 +128,11 @@ def archive(
         session.answer(f"lora    {lora.object.url}")
 
 
-def _archive_command(record: dict[str, dict[str, str]]) -> str | None:
-    prediction = record.get("training", {}).get("prediction_id")
-    return f"lora-prep archive {prediction}" if prediction else None
+def _as_opened(run: Run, flags: Sections) -> Sections:
+    """Return the flags, and below them the trainer and the store that the run was made with."""
+    opened = run.record().get("opened")
+    if not opened:
+        return flags
+    trainer = {"base_url": opened["trainer_url"], **flags.get("trainer", {})}
+    store = {**opened["store"], **flags.get("store", {})}
+    return {**flags, "trainer": trainer, "store": store}

@@ -77,9 +77,10 @@ class Child:
     def _start(self) -> None:
         self.remove_sockets()
         with self._folder.open_log(self.name) as output:
+            inherited = child_environment(with_proxies=self._server.fetches)
             self._process = subprocess.Popen(
                 self._server.command,
-                env=child_environment() | dict(self._server.environment),
+                env=inherited | dict(self._server.environment),
                 cwd=self._folder.path,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -91,7 +91,10 @@ def stop_services(home: Path) -> bool:
     with Lock.take(folder.gate, _GATE_S):
         folder.held.unlink(missing_ok=True)
         ran = _end_all(folder)
-        write_private(folder.state, json.dumps({"stopped": True}))  # those who watch respect it
+        try:
+            write_private(folder.state, json.dumps({"stopped": True}))  # those who watch respect it
+        except OSError as error:  # a full disk; they may start it again, but it was stopped
+            log.warning("a command that still runs may start the services again: %s", error)
     return ran
 
 
@@ -174,7 +177,7 @@ def _spawn(folder: ServicesFolder, options: EmbeddedOptions) -> subprocess.Popen
         with folder.open_log("supervisor") as output:
             process = subprocess.Popen(
                 [*command, "--lock-descriptor", str(lock.descriptor)],
-                env=child_environment(),
+                env=child_environment(with_proxies=True),
                 cwd=folder.path,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

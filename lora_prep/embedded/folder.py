@@ -65,9 +65,17 @@ class ServicesFolder:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file (0600) so that a reader sees the old or the new one, never a part."""
+    """Write a file (0600) so that a reader sees the old or the new one, never a part.
+
+    Raises:
+        OSError: it cannot be written, the disk is full; nothing of it is left.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    beside.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

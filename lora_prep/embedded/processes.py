@@ -31,16 +31,19 @@ _POLL_S = 0.02
 _INHERITED = (
     *("PATH", "HOME", "USER", "LANG", "LC_*", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHON*"),
     *("LD_LIBRARY_PATH", "DYLD_*", "SSL_CERT_*", "COVERAGE_*"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
 )
+# For the trainer, which fetches from the user's own bucket when only the trainer is embedded, and
+# for the supervisor, which hands them on. They may hold a password, and the store asks nobody.
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(*, with_proxies: bool = False) -> dict[str, str]:
     """Return the part of this process's environment that our servers may see."""
+    inherited = _INHERITED + _PROXIES if with_proxies else _INHERITED
     kept = {
         name: value
         for name, value in os.environ.items()
-        if any(fnmatchcase(name.upper(), pattern) for pattern in _INHERITED)
+        if any(fnmatchcase(name.upper(), pattern) for pattern in inherited)
     }
     if "PYTHONPATH" in kept:  # they run in another folder
         parts = kept["PYTHONPATH"].split(os.pathsep)

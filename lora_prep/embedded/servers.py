@@ -21,7 +21,8 @@ class Server:
 
     command: world-readable while it runs, so never with a key; environment: added to the child's,
     readable by its owner alone; ready_path answers ready_status once it serves; sockets: files
-    it leaves outside our folder when it is killed.
+    it leaves outside our folder when it is killed; fetches: whether it asks other machines, and so
+    may need the user's proxy.
     """
 
     name: Literal["store", "trainer"]
@@ -31,6 +32,7 @@ class Server:
     ready_path: str
     ready_status: int
     sockets: tuple[Path, ...] = ()
+    fetches: bool = False
 
 
 def is_up(server: Server) -> bool:

@@ -84,7 +84,10 @@ class Supervisor:
             self._folder.state.unlink(missing_ok=True)  # from here on no client counts on us
         stop(self._children)
         if failure and self._lock.is_still_there():
-            write_private(self._folder.state, json.dumps({"failure": failure}))
+            try:
+                write_private(self._folder.state, json.dumps({"failure": failure}))
+            except OSError as error:  # a full disk may be the very failure
+                log.warning("the failure could not be written down: %s", error)
         # In this order: whoever waits at the gate must find the lock free.
         self._lock.release()
         if self._gate:

@@ -31,4 +31,5 @@ def trainer_server(folder: ServicesFolder, wiring: Wiring, options: EmbeddedOpti
         port=wiring.ports.trainer,
         ready_path="/_service/ready",
         ready_status=200,
+        fetches=True,
     )

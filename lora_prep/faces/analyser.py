@@ -14,7 +14,10 @@ import contextlib
 import hashlib
 import io
 import json
+import signal
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +56,9 @@ class FaceAnalyser:
             ConfigurationError: the pack is incomplete or a file does not match its hash.
         """
         try:
-            import onnxruntime
-            from insightface.app import FaceAnalysis
+            with _interrupted_afterwards():
+                import onnxruntime
+                from insightface.app import FaceAnalysis
         except ImportError as error:
             raise _missing(error) from error
         _check(pack)
@@ -100,6 +104,22 @@ class FaceAnalyser:
             found = self._analysis.get(bgr)
         faces = [_to_face(face) for face in found]
         return tuple(sorted(faces, key=lambda face: (-face.box.height, face.box.x, face.box.y)))
+
+
+@contextlib.contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    """Hold Ctrl-C back: OpenCV's import swallows it and reports numpy as missing instead."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if caught:
+            raise KeyboardInterrupt
 
 
 def _check(pack: Path) -> None:

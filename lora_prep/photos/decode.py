@@ -44,20 +44,21 @@ def read_photo(found: FoundFile) -> Photo:
         UnreadablePhoto: the file is no picture, cannot be read, or has too many pixels.
     """
     try:
-        if not stat.S_ISREG(found.path.stat().st_mode):
+        status = found.path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise UnreadablePhoto(Reason(ReasonCode.NOT_AN_IMAGE, "It is no ordinary file."))
-        data = found.path.read_bytes()
     except OSError as error:
         raise UnreadablePhoto(_cannot_read(error)) from error
-    with _decoding(), _open(io.BytesIO(data)) as image:
+    # By its path and not its bytes: videos of gigabytes lie in such folders too.
+    with _decoding(), _open(found.path) as image:
         width, height = image.size
         if _orientation(image) in {5, 6, 7, 8}:
             width, height = height, width
         return Photo(
             name=found.name,
             path=found.path,
-            sha256=hashlib.sha256(data).hexdigest(),
-            size_bytes=len(data),
+            sha256=_sha256(found.path),
+            size_bytes=status.st_size,
             format=image.format or "unknown",
             width_px=width,
             height_px=height,
@@ -88,6 +89,11 @@ def open_upright(path: Path, *, max_side_px: int | None = None) -> Image.Image:
         clean = _to_srgb(upright)
         clean.info.clear()
         return clean
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _orientation(image: Image.Image) -> int:
@@ -125,7 +131,7 @@ def _register_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _open(source: Path | io.BytesIO) -> Image.Image:
+def _open(source: Path) -> Image.Image:
     from PIL import Image
 
     _register_heif()

@@ -19,8 +19,11 @@ class FoundFile:
     path: Path
 
 
-def find_photos(folder: Path) -> tuple[FoundFile, ...]:
+def find_photos(folder: Path, *, skip: Path | None = None) -> tuple[FoundFile, ...]:
     """Return every file below `folder`, by name, whatever it holds.
+
+    The folder `skip` is not entered: our own home, whose crops are no photos.
+
 
     Nothing is left out here: what is no picture gets that verdict from inspection, so that the
     counts add up. Folders behind symbolic links are not entered, which also ends loops.
@@ -49,7 +52,7 @@ def find_photos(folder: Path) -> tuple[FoundFile, ...]:
             why="A training set is made from a folder of at least 10 photos.",
             fix=f"Give the folder that holds it: {folder.parent}",
         )
-    found = tuple(sorted(_walk(folder), key=lambda file: file.name))
+    found = tuple(sorted(_walk(folder, skip), key=lambda file: file.name))
     if not found:
         raise NoPhotos(
             f"The folder {folder} is empty.",
@@ -59,7 +62,7 @@ def find_photos(folder: Path) -> tuple[FoundFile, ...]:
     return found
 
 
-def _walk(folder: Path) -> list[FoundFile]:
+def _walk(folder: Path, skip: Path | None) -> list[FoundFile]:
     def refuse(error: OSError) -> None:
         raise NotAPhotoFolder(
             f"The folder {error.filename} cannot be listed.",
@@ -68,7 +71,9 @@ def _walk(folder: Path) -> list[FoundFile]:
         ) from error
 
     found = []
-    for parent, _folders, names in os.walk(folder, onerror=refuse):
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        if skip:
+            folders[:] = [name for name in folders if (Path(parent) / name).resolve() != skip]
         for name in names:
             path = Path(parent) / name
             found.append(FoundFile(path.relative_to(folder).as_posix(), path))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lora_prep.addresses import is_loopback
-from lora_prep.errors import CredentialsError
+from lora_prep.errors import ConfigurationError, CredentialsError
+from lora_prep.redaction import redacted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -59,10 +60,11 @@ def make_client(access: StoreAccess) -> S3Client:
 
     Raises:
         CredentialsError: the profile does not exist.
+        ConfigurationError: boto3 cannot use the endpoint, the region or the AWS files.
     """
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import ProfileNotFound
+    from botocore.exceptions import BotoCoreError, ProfileNotFound
 
     on_aws = access.endpoint_url is None
     checksums = "when_supported" if on_aws else "when_required"
@@ -84,10 +86,16 @@ def make_client(access: StoreAccess) -> S3Client:
             region_name=access.region or (None if on_aws else "us-east-1"),
             profile_name=access.profile,
         )
+        return session.client("s3", endpoint_url=access.endpoint_url, config=config)
     except ProfileNotFound as error:
         raise CredentialsError(
-            f"There is no AWS profile {access.profile!r}.",
-            why="The setting store.profile names it, the AWS configuration files do not.",
-            fix="Correct store.profile, or make the profile with `aws configure --profile`.",
+            f"{error}.",
+            why="store.profile or AWS_PROFILE names it, the AWS configuration files do not.",
+            fix="Correct the name, or make the profile with `aws configure --profile`.",
         ) from error
-    return session.client("s3", endpoint_url=access.endpoint_url, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigurationError(
+            "The bucket's service cannot be used as it is configured.",
+            why=redacted(f"{error}"),
+            fix="Check store.endpoint_url, store.region and the AWS configuration files.",
+        ) from error

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lora_prep.addresses import host_and_port
 from lora_prep.errors import CredentialsError, LoraPrepError, StorageError
 from lora_prep.model import StoredObject
 from lora_prep.redaction import redacted
@@ -108,7 +110,7 @@ class S3Store:
             url = self._client.generate_presigned_url(
                 "get_object",
                 Params={"Bucket": self.access.bucket, "Key": key},
-                ExpiresIn=int(life.total_seconds()),
+                ExpiresIn=max(1, ceil(life.total_seconds())),
             )
         return DataUrl(url, expires_at)
 
@@ -160,7 +162,7 @@ class S3Store:
 
     def _put_once(self, path: Path, key: str, sha256: str, content_type: str) -> None:
         with path.open("rb") as file:
-            md5 = base64.b64encode(hashlib.file_digest(file, "md5").digest()).decode()
+            md5 = _md5(file.read())
             file.seek(0)
             self._client.put_object(
                 Bucket=self.access.bucket,
@@ -191,7 +193,7 @@ class S3Store:
     def _converted(self, action: str, error: Exception) -> LoraPrepError:
         response = getattr(error, "response", None) or {}
         code = str(response.get("Error", {}).get("Code", ""))
-        where = urlsplit(self.access.endpoint_url or "https://s3.amazonaws.com").netloc
+        where = host_and_port(self.access.endpoint_url or "https://s3.amazonaws.com")
         what = f"Cannot {action} the bucket {self.access.bucket} at {where}."
         if code in KEY_REFUSED:
             return CredentialsError(

@@ -30,7 +30,7 @@ def main() -> int:
     try:
         _serve(options, parent)
     except LoraPrepError as error:
-        sys.stderr.write(f"{error.what}\n{error.why}\n{error.fix}\n{error.code}\n")
+        sys.stderr.write(f"{error.what}\n{error.why}\n{error.fix}\n[{error.code}]\n")
         return USAGE_EXIT
     except KeyboardInterrupt:
         return INTERRUPTED_EXIT

@@ -16,6 +16,7 @@ from typing import IO, Final
 import httpx
 from PIL import Image
 
+from lora_prep.addresses import is_loopback
 from lora_prep.trainer_service.protocol import MIN_IMAGES, TaskCode, TaskError
 
 __all__ = ["count_images", "fetch", "require_enough_images"]
@@ -76,7 +77,7 @@ def _download(url: str, server: str, file: IO[bytes]) -> None:
     size = 0
     # Raw bytes and no content coding: a few gzip bytes could unpack into gigabytes.
     headers = {"Accept-Encoding": "identity"}
-    with _client() as client, client.stream("GET", url, headers=headers) as response:
+    with _client(url, server) as client, client.stream("GET", url, headers=headers) as response:
         if response.status_code != httpx.codes.OK:
             reason = f"The data URL at {server} answered HTTP {response.status_code}."
             raise TaskError(TaskCode.DATA_NOT_FETCHED, reason)
@@ -91,16 +92,24 @@ def _download(url: str, server: str, file: IO[bytes]) -> None:
             file.write(chunk)
 
 
-def _client() -> httpx.Client:
-    # Loopback never goes through a proxy that the environment names: it is another machine.
-    direct = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
-    return httpx.Client(
-        timeout=TIMEOUTS,
-        follow_redirects=True,
-        max_redirects=MAX_REDIRECTS,
-        mounts=direct,
-        event_hooks={"request": [_RefuseDowngrade()]},
-    )
+def _client(url: str, server: str) -> httpx.Client:
+    try:
+        return httpx.Client(
+            timeout=TIMEOUTS,
+            follow_redirects=True,
+            max_redirects=MAX_REDIRECTS,
+            # Loopback never goes through a proxy that the environment names: it is another
+            # machine. A redirect from there to elsewhere does without the proxy too.
+            trust_env=not is_loopback(url),
+            verify=httpx.create_ssl_context(),  # SSL_CERT_FILE counts in either case
+            event_hooks={"request": [_RefuseDowngrade()]},
+        )
+    except ImportError as error:  # httpx speaks SOCKS with an extra only
+        reason = (
+            f"The data URL at {server} could not be fetched: "
+            "the proxy in the environment needs `pip install httpx[socks]`."
+        )
+        raise TaskError(TaskCode.DATA_NOT_FETCHED, reason) from error
 
 
 class _RefuseDowngrade:

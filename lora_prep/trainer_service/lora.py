@@ -61,13 +61,17 @@ def write_zero_lora(
     tensors = _tensors(rank, blocks)
     random = np.random.default_rng(seed)
     part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(_header(tensors, metadata))
-        for tensor in tensors:
-            file.write(_content(tensor, random))
-        file.flush()
-        os.fsync(file.fileno())  # the task table will call it complete, also after a power cut
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(_header(tensors, metadata))
+            for tensor in tensors:
+                file.write(_content(tensor, random))
+            file.flush()
+            os.fsync(file.fileno())  # the task table will call it complete, also after a power cut
+        part.replace(path)
+    except BaseException:  # on a full disk the part would take the room that the task table needs
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _tensors(rank: int, blocks: int) -> list[_Tensor]:

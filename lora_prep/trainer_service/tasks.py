@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -65,12 +66,17 @@ class Task:
 class TaskTable:
     """The tasks of one state folder. Every method may be called from any thread.
 
+    The end of a task that cannot be written, because the disk is full, is kept in memory: clients
+    hear of it, and each later look at a task tries to write it again. If the process ends before
+    that succeeds, the task is unfinished for the next start.
+
     Raises:
         ConfigurationError: another process holds the table.
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._unwritten: dict[str, Task] = {}
         self._connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         try:
@@ -94,6 +100,7 @@ class TaskTable:
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
+            self._settle()
             self._connection.close()
 
     def add(self, task: Task) -> None:
@@ -115,6 +122,10 @@ class TaskTable:
 
     def get(self, task_id: str) -> Task | None:
         """Return a task by its id."""
+        with self._lock:
+            self._settle()
+            if unwritten := self._unwritten.get(task_id):
+                return unwritten
         found = self._read("SELECT * FROM tasks WHERE id = ?", task_id)
         return _task(found[0]) if found else None
 
@@ -141,25 +152,51 @@ class TaskTable:
         """Note the end: completed, or failed when there is a code.
 
         The signature in the data URL goes: nothing here needs it any more, and it opens photos.
+
+        Raises:
+            sqlite3.Error: it is not on the disk, but `get` knows it.
         """
-        done = PredictionStatus.FAILED if code else PredictionStatus.COMPLETED
-        self._write(
-            "UPDATE tasks SET status = ?, data_url = ?, code = ?, error = ?, inference_ms = ?"
-            " WHERE id = ?",
-            done.value,
-            without_secrets(task.request.data_url),
-            int(code),
-            error,
-            inference_ms,
-            task.id,
+        bare_url = without_secrets(task.request.data_url)
+        ended = replace(
+            task,
+            request=replace(task.request, data_url=bare_url),
+            status=PredictionStatus.FAILED if code else PredictionStatus.COMPLETED,
+            code=code,
+            error=error,
+            inference_ms=inference_ms,
         )
+        with self._lock:
+            self._unwritten[task.id] = ended
+            self._write_end(ended)
 
     def count(self, status: PredictionStatus | None = None) -> int:
         """Return how many tasks there are, of one status or in all."""
         query = "SELECT count(*) FROM tasks"
         if status is None:
             return int(self._read(query)[0][0])
-        return int(self._read(f"{query} WHERE status = ?", status.value)[0][0])
+        with self._lock:
+            self._settle()
+            unwritten = sum(task.status is status for task in self._unwritten.values())
+            return int(self._read(f"{query} WHERE status = ?", status.value)[0][0]) + unwritten
+
+    def _settle(self) -> None:
+        """Try to write the ends that could not be written before (lock held)."""
+        with suppress(sqlite3.Error):  # it was logged when it happened first
+            for task in list(self._unwritten.values()):
+                self._write_end(task)
+
+    def _write_end(self, task: Task) -> None:
+        self._write(
+            "UPDATE tasks SET status = ?, data_url = ?, code = ?, error = ?, inference_ms = ?"
+            " WHERE id = ?",
+            task.status.value,
+            task.request.data_url,
+            int(task.code),
+            task.error,
+            task.inference_ms,
+            task.id,
+        )
+        del self._unwritten[task.id]
 
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:

@@ -68,23 +68,24 @@ class Workers:
         while task := self._queue.get():
             try:
                 self._do(task)
-            except sqlite3.Error as error:  # a full disk; the next start finds the task unfinished
+            except sqlite3.Error as error:  # a full disk; the table tries again at the next look
                 logger.error("task %s: its state could not be written: %s", task.id, error)
 
     def _do(self, task: Task) -> None:
-        if not self._record(lambda: self._table.begin(task.id)):
-            return
         began = time.monotonic()
         code, sentence = TaskCode.OK, ""
         try:
+            if not self._record(lambda: self._table.begin(task.id)):
+                return
             self._train(task, self._stopping)
         except TaskError as error:
             code, sentence = error.code, error.sentence
         except Exception as error:  # noqa: BLE001 - a task must end, whatever its backend does
-            code, sentence = TaskCode.INTERNAL, "The trainer service failed; its log says where."
-            # Where, but not the exception's text: it may quote the data URL.
+            reason = _reason(error)
+            code = TaskCode.INTERNAL
+            sentence = f"The trainer service failed{reason}; its log says where."
             places = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("task %s: %s at\n%s", task.id, type(error).__name__, places)
+            logger.error("task %s: %s%s at\n%s", task.id, type(error).__name__, reason, places)
         spent_ms = round((time.monotonic() - began) * 1000)
         self._record(
             lambda: self._table.finish(task, inference_ms=spent_ms, code=code, error=sentence)
@@ -97,3 +98,13 @@ class Workers:
                 return False
             change()
             return True
+
+
+def _reason(error: Exception) -> str:
+    """Return what the disk said, as in ": No space left on device"; nothing for other errors.
+
+    Their texts may quote the data URL, which is secret.
+    """
+    if isinstance(error, sqlite3.Error):
+        return f": {error}"
+    return f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
-from lora_prep.addresses import is_loopback
+from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.errors import TrainerNotAllowed
 
 __all__ = ["check_trainer_address"]
@@ -21,7 +19,7 @@ def check_trainer_address(base_url: str) -> None:
     """
     if not is_loopback(base_url):
         raise TrainerNotAllowed(
-            f"The trainer {urlsplit(base_url).netloc} is not used by this version.",
+            f"The trainer {host_and_port(base_url)} is not used by this version.",
             why="A paid training must never be sent twice; the ledger for that is not built yet.",
             fix="Rehearse with --rehearse, or use a trainer on 127.0.0.1.",
         )

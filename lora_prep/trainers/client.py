@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from lora_prep.addresses import is_loopback
+from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.errors import (
     ConfigurationError,
     CredentialsError,
@@ -109,8 +109,10 @@ class TrainerClient:
             if response.status_code != httpx.codes.OK:
                 raise NotAnEnvelope(f"HTTP {response.status_code}")
             return parse_prediction(response.json())
-        except ValueError as error:  # NotAnEnvelope, and bodies that are no JSON
+        except NotAnEnvelope as error:
             raise self._unknown(redacted(str(error))) from error
+        except ValueError as error:
+            raise self._unknown("the answer is no JSON") from error
 
     def result(self, prediction_id: str) -> Prediction:
         """Return the present state of a training.
@@ -195,4 +197,4 @@ class TrainerClient:
 
     @property
     def _host(self) -> str:
-        return urlsplit(self.base_url).netloc
+        return host_and_port(self.base_url)

@@ -131,6 +131,14 @@ def test_a_folder_without_photos_lists_every_file(tmp_path: Path) -> None:
         (KEY | BUCKET, "trainer_not_allowed", "ledger"),
         ({TRAINER: "https://trainer.test"}, "trainer_not_allowed", "cannot fetch"),
         ({TRAINER: "http://127.0.0.1:9"}, "configuration", "needs a key"),
+        ({TRAINER: "http://bob:wsk-secret@127.0.0.1:9"}, "configuration", "user or password"),
+        ({"LORA_PREP_STORE__ENDPOINT_URL": "http://[x"}, "configuration", "store.endpoint_url"),
+        ({"WAVESPEED_API_KEY": "schl\u00fcssel"}, "configuration", "trainer.api_key"),
+        (
+            BUCKET | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", TRAINER: "https://trainer.test"},
+            "trainer_not_allowed",
+            "cannot fetch",
+        ),
         ({"LORA_PREP_TRAINER__STEPS": "5"}, "configuration", "trainer.steps"),
         ({"LORA_PREP_TRAINER__STEP": "2000"}, "unknown_setting", "trainer.steps"),
         ({"LORA_PREP_STORE__URL": "ftp://b"}, "configuration", "store.url"),
@@ -227,3 +235,71 @@ def test_a_file_name_that_is_no_text_is_printed_all_the_same(tmp_path: Path) -> 
         done = lora_prep(*arguments, PYTHONIOENCODING="ascii")
         assert done.status == 3
         assert "caf" in done.stdout
+
+
+def test_rehearse_is_never_mixed_with_a_bucket_of_one_s_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = in_process(capsys, "plan", ADA, "--rehearse", "--store", "s3://real-bucket")
+    assert (done.status, done.error_code) == (2, "configuration")
+    assert left_behind() == []
+
+
+def test_wrong_settings_do_not_hide_the_list_of_settings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("lora-prep.toml").write_text("[trainer]\nsteps = 5\n")
+    done = in_process(capsys, "config", "show")
+    assert (done.status, done.error_code) == (2, "configuration")
+    assert "trainer.steps" in done.stdout
+
+
+def test_a_secret_of_any_kind_is_refused_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("lora-prep.toml").write_text('[store]\nsecret_key = "wsk-secret"\n')
+    done = in_process(capsys, "run", ADA)
+    assert (done.status, done.error_code) == (2, "configuration")
+    assert "holds a secret" in done.stderr
+    assert "wsk-secret" not in done.stderr
+
+
+def test_the_system_s_refusals_are_told_in_four_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **flags: object) -> None:
+        raise OSError(28, "No space left on device", "/somewhere")
+
+    monkeypatch.setattr("pipelines.steps.inspect", full)
+    done = in_process(capsys, "inspect", ADA)
+    assert (done.status, done.error_code) == (1, "system")
+    assert "No space left on device" in done.stderr
+    assert "/somewhere" in done.stderr
+
+
+def test_names_cannot_write_to_the_terminal() -> None:
+    from lora_prep.cli.session import shown
+
+    assert shown("a\x1b[31mRED\x07\n.jpg") == r"a\x1b[31mRED\x07\n.jpg"
+    assert shown("caf\u00e9 \U0001f600.jpg") == "caf\u00e9 \U0001f600.jpg"
+
+
+@pytest.mark.slow
+def test_a_closed_stdout_is_no_traceback() -> None:
+    import subprocess
+
+    from tests.cli.command import command
+
+    for line in ("config show --json >&-", "config show --json >/dev/full", "--help >/dev/full"):
+        quoted = " ".join(command(*line.split(" >")[0].split()))
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{quoted} >{line.split(' >')[1]}"], capture_output=True, text=True
+        )
+        assert "Traceback" not in done.stderr, line
+
+
+@pytest.mark.slow
+def test_our_own_home_below_the_folder_is_not_taken_for_photos(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(SAMPLE_DATA / "nine", folder)
+    for _ in range(2):
+        done = lora_prep("inspect", folder, "--json", LORA_PREP_HOME=str(folder / "home"))
+        assert done.json["found"] == 15

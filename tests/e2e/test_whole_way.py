@@ -219,6 +219,7 @@ def test_the_single_stages_make_the_same_way(whole: Done, home: Path, tmp_path: 
         assert archived.status == 0, archived.stderr
         valid(archived.json, "archive")
     assert archived.json["rehearsal"] is True
+    assert httpx.get(url).status_code == 404  # the zip of `upload` is deleted, too
 
 
 def test_a_zip_that_is_no_training_set_fails_at_the_trainer(home: Path, tmp_path: Path) -> None:
@@ -230,11 +231,12 @@ def test_a_zip_that_is_no_training_set_fails_at_the_trainer(home: Path, tmp_path
     failed = lora_prep("train", url)
     assert (failed.status, failed.error_code) == (6, "training_failed")
     assert "1401" in failed.stderr
+    assert httpx.get(url).status_code == 404  # no training needs the photos any more
     small = tmp_path / "one.zip"
     with zipfile.ZipFile(small, "w") as archive:
         archive.writestr("1.jpg", b"x")
-    for bad in (small, tmp_path / "none.zip"):
-        assert lora_prep("upload", bad).status == 2
+    assert lora_prep("upload", small).status == 3
+    assert lora_prep("upload", tmp_path / "none.zip").status == 2
 
 
 def test_what_does_not_exist_at_the_trainer_is_said(home: Path) -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lora_prep import embedded
-from lora_prep.embedded import backends, child, nanio, processes, seaweedfs
+from lora_prep.embedded import (
+    EmbeddedOptions,
+    backends,
+    child,
+    nanio,
+    processes,
+    seaweedfs,
+    trainer,
+)
 from lora_prep.embedded.folder import LOG_LIMIT_BYTES, ServicesFolder
 from lora_prep.embedded.locks import Lock, is_held, live_leases, take_lease
 from lora_prep.embedded.servers import Server
@@ -126,6 +136,40 @@ def test_children_inherit_only_what_they_need(monkeypatch: pytest.MonkeyPatch) -
     assert environment["PATH"]
     assert environment["PYTHONPATH"] == str(Path("here").absolute())
     assert environment["no_proxy"] == "intranet,127.0.0.1"
+
+
+def test_only_who_fetches_sees_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://user:word@proxy:3128")
+    folder = ServicesFolder.make(tmp_path)
+    wiring = settle_wiring(folder)
+    servers = [
+        nanio.nanio_server(folder, wiring),
+        trainer.trainer_server(folder, wiring, EmbeddedOptions()),
+    ]
+    show = (sys.executable, "-S", "-c", "import os; print(os.environ.get('ALL_PROXY'))")
+    for server in servers:
+        one = child.Child(replace(server, command=show), folder)
+        one.look_after()
+        one.wait_until(time.monotonic() + 20)
+    assert folder.log("store").read_text() == "None\n"
+    assert folder.log("trainer").read_text() == "http://user:word@proxy:3128\n"
+
+
+def test_a_stop_succeeds_on_a_full_disk_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = ServicesFolder.make(tmp_path)
+    folder.held.touch()
+    stop = "import sys, pathlib; from lora_prep.embedded import stop_services as stop\n"
+    stop += "print(stop(pathlib.Path(sys.argv[1])))"
+    done = subprocess.run(
+        [sys.executable, "-c", stop, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        # As a full disk does, it lets files be made and not be written.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert done.stdout == "False\n", done.stderr
+    assert "may start the services again" in done.stderr
+    assert {path.name for path in folder.path.iterdir() if path.is_file()} == {"gate.lock"}
 
 
 def test_a_child_that_keeps_dying_is_given_up(

@@ -18,7 +18,8 @@ from lora_prep.trainers import WAN_14B_TRAINER
 from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.cleaning import unsubmitted_is_deleted
-from pipelines.runs import Run, find_run, last_run, new_run, run_by_id
+from pipelines.runs import Run, find_run, find_run_of_data, last_run, new_run, run_by_id
+from pipelines.telling import interruption_of
 
 QUICK = {"embedded": {"rehearsal_rank": 1, "rehearsal_blocks": 1, "rehearsal_s": 0}}
 
@@ -151,3 +152,43 @@ def test_events_are_written_once_a_second_and_when_they_are_new() -> None:
     lines = (run.path / "events.jsonl").read_text().splitlines()
     assert len(heard) == 101
     assert [json.loads(line)["message"] for line in lines] == ["downloading", "checking"]
+
+
+def test_a_damaged_record_hides_no_other() -> None:
+    good, empty, odd = new_run(), new_run(), new_run()
+    good.update(training={"prediction_id": "p1"}, dataset={"object": "s3://bucket/a/b c.zip"})
+    for run, text in ((empty, ""), (odd, '{"training": null, "dataset": null}')):
+        run.make()
+        (run.path / "run.json").write_text(text)
+    assert find_run(prediction_id="p1") == good
+    assert find_run(prediction_id="p2") is None
+    for url in ("http://127.0.0.1:9/bucket/a/b%20c.zip?X=1", "https://bucket.s3.test/a/b%20c.zip"):
+        assert find_run_of_data(url) == good
+    assert find_run_of_data("http://127.0.0.1:9/bucket/other.zip") is None
+
+
+def test_a_fact_can_be_taken_out_again() -> None:
+    run = new_run()
+    run.update(status="failed", error={"code": "x"})
+    run.update(status="archived", error=None)
+    assert "error" not in run.record()
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (None, "Nothing was submitted"),
+        ("uploaded", "Nothing was submitted"),
+        ("submitted", "it goes on"),
+        ("completed", "not archived yet"),
+        ("archived", "done already"),
+    ],
+)
+def test_what_an_interruption_means_depends_on_how_far_it_was(
+    status: str | None, says: str
+) -> None:
+    run = new_run()
+    run.update(status=status, training={"prediction_id": "p1"})
+    why, fix = interruption_of(run)
+    assert says in why
+    assert ("lora-prep archive p1" in fix) == (status in {"submitted", "completed"})

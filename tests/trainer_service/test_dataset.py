@@ -6,6 +6,7 @@ import io
 import random
 import socket
 import struct
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -242,3 +243,29 @@ def test_a_proxy_in_the_environment_is_not_asked_for_loopback(
     monkeypatch.delenv("no_proxy", raising=False)
     with fetch(data_server.url(b"photos"), tmp_path) as file:
         assert file.read() == b"photos"
+
+
+@pytest.fixture
+def socks_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)  # as where it is not installed
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:word@127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+
+@pytest.mark.usefixtures("socks_proxy")
+def test_a_proxy_that_cannot_be_used_does_not_count_for_loopback(
+    data_server: DataServer, tmp_path: Path
+) -> None:
+    with fetch(data_server.url(b"photos"), tmp_path) as file:
+        assert file.read() == b"photos"
+
+
+@pytest.mark.usefixtures("socks_proxy")
+def test_a_socks_proxy_names_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"pip install httpx\[socks\]") as caught:
+        fetch("https://bucket.test/a.zip?X-Amz-Signature=topsecret", tmp_path)
+    assert caught.value.code == TaskCode.DATA_NOT_FETCHED
+    assert "bucket.test" in caught.value.sentence
+    assert "topsecret" not in caught.value.sentence
+    assert "word" not in caught.value.sentence

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +83,13 @@ def test_one_seed_gives_one_file_and_leaves_nothing_beside_it(tmp_path: Path) ->
     )
     assert first == again != other
     assert sorted(path.name for path in folder.iterdir()) == ["a", "b", "c"]
+
+
+def test_a_full_disk_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -124,13 +125,43 @@ def test_the_signature_of_a_data_url_goes_when_the_task_ends(
     assert b"topsecret" not in table
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+def test_a_disk_that_fills_fails_the_task_and_is_told_before_it_can_be_written(
+    start_service: StartService, data_server: DataServer, tmp_path: Path
+) -> None:
+    limit = 20_000  # bytes a file: the photos fit; the LoRA does not, nor the table's next change
+    service = start_service("--seconds=0")
+    api = service.api()
+    data_server.released.clear()
+    data_server.url(zip_of_images(10), "/hang")
+    task_id = api.submit(f"{data_server.origin}/hang")
+    api.wait(task_id, "processing")
+    assert (tmp_path / "state" / "tasks.sqlite-wal").stat().st_size > limit
+    _, hard = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (limit, hard))
+    data_server.released.set()
+    told = api.wait(task_id)
+    data_server.released.clear()
+    assert (told["status"], told["code"]) == ("failed", 5000)
+    assert "File too large" in told["error"]
+    assert list((tmp_path / "state" / "outputs").iterdir()) == []
+    assert "its state could not be written" in service.log.read_text()
+
+    resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    assert api.prediction(task_id) == told  # and now it is written
+    service.process.kill()
+    service.process.wait()
+    again = start_service("--seconds=0").api().prediction(task_id)
+    assert {**again, "urls": ""} == {**told, "urls": ""}
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_only_loopback_is_served(host: str, tmp_path: Path) -> None:
     what, why, fix, code = refused("--host", host, folder=tmp_path)
     assert host in what
     assert "guard" in why
     assert "127.0.0.1" in fix
-    assert code == "configuration"
+    assert code == "[configuration]"
 
 
 def test_one_service_works_on_a_state_folder(start_service: StartService, tmp_path: Path) -> None:
@@ -138,7 +169,7 @@ def test_one_service_works_on_a_state_folder(start_service: StartService, tmp_pa
     what, why, _, code = refused(folder=tmp_path / "state")
     assert "task table" in what
     assert "locked" in why
-    assert code == "configuration"
+    assert code == "[configuration]"
 
 
 def test_a_taken_port_is_told(start_service: StartService, tmp_path: Path) -> None:
@@ -157,7 +188,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     lines = refused(folder=tmp_path / "state", PYTHONPATH=search)
     assert "uvicorn is not installed" in lines[1]
     assert 'pip install "lora_prep[local]"' in lines[2]
-    assert lines[3] == "missing_dependency"
+    assert lines[3] == "[missing_dependency]"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -107,4 +109,43 @@ def test_a_table_that_cannot_be_written_costs_no_worker(
     workers.start()
     assert done.wait(WAIT_S)
     workers.stop()
-    assert caplog.text.count("disk is full") == 9
+    assert caplog.text.count("OperationalError: database or disk is full") == 9
+    ended = [table.get(task(number).id) for number in range(9)]
+    assert {one.status for one in ended if one} == {PredictionStatus.FAILED}
+    assert all("disk is full" in one.error for one in ended if one)
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/secret/place")
+
+
+def test_an_end_that_cannot_be_written_is_told_and_written_later(
+    do: Callable[[Train, Task], Task],
+    table: TaskTable,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    write = table._write
+    disk_is_full = True
+
+    def sometimes(statement: str, *values: object) -> None:
+        if disk_is_full and task(1).output_name not in values:
+            raise sqlite3.OperationalError("database or disk is full")
+        write(statement, *values)
+
+    monkeypatch.setattr(table, "begin", lambda task_id: None)
+    monkeypatch.setattr(table, "_write", sometimes)
+    failed = do(full, task(1))
+    assert (failed.status, failed.code) == (PredictionStatus.FAILED, 5000)
+    assert "failed: No space left on device;" in failed.error
+    assert "secret" not in failed.error + failed.request.data_url
+    assert table.count(PredictionStatus.FAILED) == 1
+    assert len(table.unfinished()) == 1
+
+    disk_is_full = False
+    assert table.get(task(1).id) == failed
+    assert table.unfinished() == []
+    table.close()
+    reopened = TaskTable(tmp_path / "tasks.sqlite")
+    assert reopened.get(task(1).id) == failed
+    reopened.close()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import threading
 
 import pytest
 from hypothesis import given
@@ -219,3 +222,15 @@ def test_nanoseconds_are_understood() -> None:
     when = parse_prediction({"code": 200, "data": data}).created_at
     assert when is not None
     assert when.isoformat() == "2026-01-02T03:04:05.123456+00:00"
+
+
+def test_an_interruption_while_the_request_is_on_its_way_is_unknown_too() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects and never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        ctrl_c = threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT))
+        with TrainerClient(url, KEY) as client:
+            ctrl_c.start()
+            with pytest.raises(SubmissionUnknown):
+                client.submit(REQUEST)
