@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +109,9 @@ def test_a_table_that_cannot_be_written_costs_no_worker(
         table.add(task(number))
     workers.start()
     assert done.wait(WAIT_S)
+    deadline = time.monotonic() + WAIT_S  # the other workers may still be noting their failures
+    while table.count(PredictionStatus.FAILED) < 9 and time.monotonic() < deadline:
+        time.sleep(0.01)
     workers.stop()
     assert caplog.text.count("OperationalError: database or disk is full") == 9
     ended = [table.get(task(number).id) for number in range(9)]
