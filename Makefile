@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE  # compiling every module anew would cost each command 4 s
 
 .PHONY: run test check fast bench lock pictures clean
 

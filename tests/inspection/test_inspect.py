@@ -87,7 +87,7 @@ def test_the_limit_itself_is_enough(
 def test_what_passes_is_never_cropped_below_the_smallest_size(tmp_path: Path) -> None:
     file = photo(tmp_path, "1.png", (600, 640))
 
-    @examples(40)
+    @examples(15)
     @hypothesis.given(st.floats(231, 235))
     def check(height: float) -> None:
         face = a_face(height)

@@ -22,6 +22,8 @@ from lora_prep.trainer_service.protocol import TaskCode, TaskError
 
 from .helpers import Api, DataServer, jpeg, zip_of, zip_of_images
 
+pytestmark = pytest.mark.slow  # a server on a thread, and a client
+
 
 def count(content: bytes) -> tuple[int, int]:
     return count_images(io.BytesIO(content))

@@ -13,6 +13,8 @@ from safetensors import safe_open
 
 from .helpers import KEY, Api, DataServer, RunningService, send, zip_of_images
 
+pytestmark = pytest.mark.slow  # a server on a thread, and a client
+
 
 @pytest.fixture
 def link(api: Api, data_server: DataServer) -> str:

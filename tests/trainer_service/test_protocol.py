@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from .helpers import SUBMIT, Api, DataServer, RunningService, send, zip_of_images
 
+pytestmark = pytest.mark.slow  # a server on a thread, and a client
+
 DATA = "http://127.0.0.1:9/data.zip"  # nothing listens there
 
 
