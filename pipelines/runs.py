@@ -52,6 +52,11 @@ class Run:
             return {}
         return record
 
+    @property
+    def submitted(self) -> bool:
+        """Whether a training was sent for this run, or may have been."""
+        return bool(self.record().get("training"))
+
     def update(self, **facts: Any) -> None:
         """Add facts to the record: a mapping is merged into what it was, None takes a fact out."""
         self.make()

@@ -25,7 +25,13 @@ from lora_prep import __version__
 from lora_prep.archive import TrainingFacts, archive_lora
 from lora_prep.bundle import pack, write_manifest
 from lora_prep.cropping import crop_photos, smallest_face_px
-from lora_prep.errors import LoraPrepError, ResultExpired, SubmissionUnknown, TrainingFailed
+from lora_prep.errors import (
+    ConfigurationError,
+    LoraPrepError,
+    ResultExpired,
+    SubmissionUnknown,
+    TrainingFailed,
+)
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.faces import FaceAnalyser
 from lora_prep.inspection import Limits, inspect_photos
@@ -178,9 +184,16 @@ def train(upload: Upload, backends: Backends, on_event: Listener = ignore) -> Tr
     Raises:
         SubmissionUnknown: the request was sent and its answer is lost.
         TrainingFailed: the training ended without a LoRA.
-        TemporaryError, CredentialsError, ConfigurationError: the request was not accepted.
+        TemporaryError, CredentialsError: the request was not accepted.
+        ConfigurationError: it was refused, or this run has submitted a training before.
     """
     run, settings, store = upload.dataset.run, backends.settings, backends.store
+    if run.submitted:
+        raise ConfigurationError(
+            f"The run {run.id} has submitted a training before.",
+            why="A run is one training: a second one would be paid again and mixed with the first.",
+            fix="Prepare the photos again for another training.",
+        )
     data_url = store.presign(upload.object.key, timedelta(hours=settings.store.presign_hours))
     run.update(dataset={"url_host": data_url.host})
     with _timed(run, "train"):
@@ -258,14 +271,18 @@ def archive(training: Training, backends: Backends, on_event: Listener = ignore)
     run, store = training.run, backends.store
     record = run.record()
     with _timed(run, "archive"):
-        loras = archive_lora(
-            training.prediction,
-            _training_facts(training.prediction, record),
-            run_id=run.id,
-            store=store,
-            folder=run.path / "lora",
-            on_event=on_event,
-        )
+        try:
+            loras = archive_lora(
+                training.prediction,
+                _training_facts(training.prediction, record),
+                run_id=run.id,
+                store=store,
+                folder=run.path / "lora",
+                on_event=on_event,
+            )
+        except ResultExpired as error:  # nothing will come of it any more: no need of the photos
+            give_up(run, store, error, on_event)
+            raise
     result = Result(run, loras)
     run.update(
         status="archived",

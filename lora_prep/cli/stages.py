@@ -86,7 +86,9 @@ def train(
             why=f"It {why_not}.",
             fix="Get one with: lora-prep upload ZIP",
         )
-    this = find_run_of_data(data_url) or new_run()  # the run that uploaded it deletes it, too
+    # The run that uploaded the zip deletes it, too; a run is one training, so never its second.
+    uploader = find_run_of_data(data_url)
+    this = uploader if uploader and not uploader.submitted else new_run()
     session.result = lambda: {"schema": 1, **this.record()}
     session.interruption = lambda: interruption_of(this)
     wanted = settings.trainer

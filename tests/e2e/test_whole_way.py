@@ -214,6 +214,9 @@ def test_the_single_stages_make_the_same_way(whole: Done, home: Path, tmp_path: 
     valid(json.loads(trained.stdout), "train")
     assert "Signature" not in trained.stdout + trained.stderr
     prediction = json.loads(trained.stdout)["training"]["prediction_id"]
+    again = lora_prep("train", url, "--json").json  # asked for twice: a run of its own
+    assert again["run"] != json.loads(trained.stdout)["run"]
+    assert again["training"]["prediction_id"] != prediction
     for _ in range(2):  # archiving again changes nothing
         archived = lora_prep("archive", prediction, "--json")
         assert archived.status == 0, archived.stderr

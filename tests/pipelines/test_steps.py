@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lora_prep.errors import LoraPrepError, ResultExpired, SubmissionUnknown, TrainingFailed
-from lora_prep.model import Bundle, Prediction, Selection, TrainingRequest
+from lora_prep.errors import (
+    ConfigurationError,
+    LoraPrepError,
+    ResultExpired,
+    SubmissionUnknown,
+    TrainingFailed,
+)
+from lora_prep.model import Bundle, Prediction, PredictionStatus, Selection, TrainingRequest
 from lora_prep.settings import load_settings
 from lora_prep.trainers import WAN_14B_TRAINER
 from pipelines import steps
@@ -20,6 +26,7 @@ from pipelines.backends import Backends
 from pipelines.cleaning import unsubmitted_is_deleted
 from pipelines.runs import Run, find_run, find_run_of_data, last_run, new_run, run_by_id
 from pipelines.telling import interruption_of
+from tests.origin import Answer, origin
 
 QUICK = {"embedded": {"rehearsal_rank": 1, "rehearsal_blocks": 1, "rehearsal_s": 0}}
 
@@ -87,6 +94,36 @@ def test_a_lost_answer_keeps_the_photos_for_the_training(
         steps.train(upload, backends)
     assert backends.store.head(upload.object.key) is not None
     assert upload.dataset.run.record()["status"] == "submitting"
+
+
+@pytest.mark.slow
+def test_a_run_is_one_training(
+    backends: Backends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = uploaded(backends, tmp_path)
+    sent: list[TrainingRequest] = []
+
+    def lose(request: TrainingRequest) -> Prediction:
+        sent.append(request)
+        raise SubmissionUnknown("sent", why="lost", fix="look")
+
+    monkeypatch.setattr(backends.trainer, "submit", lose)
+    with pytest.raises(SubmissionUnknown):
+        steps.train(upload, backends)
+    with pytest.raises(ConfigurationError, match="submitted a training before"):
+        steps.train(upload, backends)
+    assert len(sent) == 1
+    assert backends.store.head(upload.object.key) is not None  # the first may need it still
+
+
+@pytest.mark.slow
+def test_an_expired_result_needs_no_photos(backends: Backends, tmp_path: Path) -> None:
+    upload = uploaded(backends, tmp_path)
+    with origin(Answer(410)) as dead:
+        prediction = Prediction("p", "m", PredictionStatus.COMPLETED, (f"{dead.url}/lora",))
+        with pytest.raises(ResultExpired):
+            steps.archive(steps.Training(upload.dataset.run, prediction), backends)
+    assert backends.store.head(upload.object.key) is None
 
 
 @pytest.mark.slow
