@@ -8,16 +8,22 @@
     │   └── MissingDependency         missing_dependency       2
     ├── DatasetError                  dataset                  3
     │   ├── NoPhotos                  no_photos                3
-    │   └── DatasetTooSmall           dataset_too_small        3
+    │   ├── DatasetTooSmall           dataset_too_small        3
+    │   ├── TwoPeople                 two_people               3
+    │   └── CaptionInvalid            caption_invalid          3
     ├── CredentialsError              credentials              4
     ├── StorageError                  storage                  5
     ├── TrainingFailed                training_failed          6
+    │   ├── DatasetNotFetched         dataset_not_fetched      6
+    │   └── NoOutputs                 no_outputs               6
     ├── SubmissionUnknown             submission_unknown       7
+    │   └── NeedsAttention            needs_attention          7
     ├── ArchiveError                  archive_failed           8
     │   ├── ResultExpired             result_expired           8
     │   └── LoraInvalid               lora_invalid             8
     ├── Declined                      declined                 9
     └── TemporaryError                temporary               75
+        └── TooManyRequests           too_many_requests       75
 
 The exit status belongs to the command line (`lora_prep.cli.exit_status`); the tree, the codes and
 the words belong here. A rejected photo is not an error: it is a verdict (`lora_prep.selection`).
@@ -29,22 +35,28 @@ from typing import ClassVar
 
 __all__ = [
     "ArchiveError",
+    "CaptionInvalid",
     "ConfigurationError",
     "CredentialsError",
     "DatasetError",
+    "DatasetNotFetched",
     "DatasetTooSmall",
     "Declined",
     "LoraInvalid",
     "LoraPrepError",
     "MissingDependency",
+    "NeedsAttention",
+    "NoOutputs",
     "NoPhotos",
     "NotAPhotoFolder",
     "ResultExpired",
     "StorageError",
     "SubmissionUnknown",
     "TemporaryError",
+    "TooManyRequests",
     "TrainerNotAllowed",
     "TrainingFailed",
+    "TwoPeople",
     "UnknownSetting",
 ]
 
@@ -127,6 +139,18 @@ class DatasetTooSmall(DatasetError):
     code = "dataset_too_small"
 
 
+class TwoPeople(DatasetError):
+    """A second person is in nearly as many photos as the first."""
+
+    code = "two_people"
+
+
+class CaptionInvalid(DatasetError):
+    """A caption is no text, or does not name the trigger word exactly once."""
+
+    code = "caption_invalid"
+
+
 class CredentialsError(LoraPrepError):
     """A key was missing, wrong or lacks a permission."""
 
@@ -146,10 +170,35 @@ class TrainingFailed(LoraPrepError):
     code = "training_failed"
 
 
+class DatasetNotFetched(TrainingFailed):
+    """The provider could not fetch the data URL: sign it anew and submit once more."""
+
+    code = "dataset_not_fetched"
+
+
+class NoOutputs(TrainingFailed):
+    """The provider calls the training completed, but names no file."""
+
+    code = "no_outputs"
+
+
 class SubmissionUnknown(LoraPrepError):
     """The paid request was sent and its answer was lost: it may have been accepted."""
 
     code = "submission_unknown"
+
+
+class NeedsAttention(SubmissionUnknown):
+    """A lost submission was looked for, and only its owner can say what became of it.
+
+    `candidates`: ids of the predictions that may be it, the newest first.
+    """
+
+    code = "needs_attention"
+
+    def __init__(self, what: str, *, why: str, fix: str, candidates: tuple[str, ...] = ()) -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.candidates = candidates
 
 
 class ArchiveError(LoraPrepError):
@@ -183,3 +232,18 @@ class TemporaryError(LoraPrepError):
 
     code = "temporary"
     retryable = True
+
+
+class TooManyRequests(TemporaryError):
+    """The trainer has no room now; it did not take the request.
+
+    `retry_after_s`: how long it asks to wait, None when it does not say.
+    """
+
+    code = "too_many_requests"
+
+    def __init__(
+        self, what: str, *, why: str, fix: str, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.retry_after_s = retry_after_s

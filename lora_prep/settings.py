@@ -38,6 +38,7 @@ __all__ = [
     "HOSTED_TRAINER_URL",
     "DatasetSettings",
     "EmbeddedSettings",
+    "FacesSettings",
     "Settings",
     "StoreSettings",
     "TrainerSettings",
@@ -64,14 +65,44 @@ class DatasetSettings(_Section):
 
     min_images: int = Field(10, ge=10, description="usable photos needed; 10 is the floor")
     max_images: int = Field(30, ge=10, description="photos kept at most")
+    framing: Literal["head-and-shoulders", "close-up", "upper-body", "mixed"] = Field(
+        "head-and-shoulders", description="how much of the person a crop shows"
+    )
     size: int = Field(1024, ge=512, description="side of a crop, px; smaller photos stay smaller")
     min_size: int = Field(512, ge=256, description="a crop smaller than this is left out, px")
+    identity: bool = Field(True, description="keep one person only")
+    reference: str | None = Field(None, description="a photo of the person meant")
+    captions: bool = Field(False, description="take along the .txt beside each photo")
+    overrides: str | None = Field(None, description="file of decisions made by hand")
+    cache: bool = Field(True, description="remember what was seen in a photo")
+    workers: int = Field(0, ge=0, description="photos worked on side by side; 0 is one per core")
 
     @model_validator(mode="after")
     def _most_is_at_least_least(self) -> DatasetSettings:
         if self.max_images < self.min_images or self.size < self.min_size:
             raise ValueError("max_images and size must not be below min_images and min_size")
         return self
+
+
+class FacesSettings(_Section):
+    """Which models find faces and tell people apart."""
+
+    pack: str = Field("open", min_length=1, description="name of a face pack, or its folder")
+    accept_noncommercial: bool = Field(
+        False, description="the terms of packs for non-commercial use are accepted"
+    )
+    base_url: str | None = Field(
+        None, description="server to fetch packs from; InsightFace's releases without"
+    )
+    connect_timeout_s: float = Field(10.0, gt=0, description="to open a connection, s")
+    read_timeout_s: float = Field(30.0, gt=0, description="longest silence of that server, s")
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_a_server(cls, url: str | None) -> str | None:
+        if url is not None and (why := why_not_a_server(url)):
+            raise ValueError(why)
+        return url and url.rstrip("/")
 
 
 class StoreSettings(_Section):
@@ -145,6 +176,7 @@ class Settings(_Section):
     """Every setting, by section."""
 
     dataset: DatasetSettings = DatasetSettings()
+    faces: FacesSettings = FacesSettings()
     store: StoreSettings = StoreSettings()
     trainer: TrainerSettings = TrainerSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()

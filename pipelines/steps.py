@@ -24,7 +24,6 @@ from typing import Any
 from lora_prep import __version__
 from lora_prep.archive import TrainingFacts, archive_lora
 from lora_prep.bundle import pack, write_manifest
-from lora_prep.cropping import crop_photos, smallest_face_px
 from lora_prep.errors import (
     ConfigurationError,
     LoraPrepError,
@@ -33,24 +32,20 @@ from lora_prep.errors import (
     TrainingFailed,
 )
 from lora_prep.events import Event, Listener, ignore
-from lora_prep.faces import FaceAnalyser
-from lora_prep.inspection import Limits, inspect_photos
 from lora_prep.model import (
     Bundle,
-    Crop,
     Prediction,
     Selection,
     StoredObject,
     TrainingRequest,
 )
-from lora_prep.photos import find_photos
-from lora_prep.report import write_contact_sheet
-from lora_prep.selection import require_enough, select_photos
+from lora_prep.selection import overrides_path, require_enough
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.stores import S3Store, dataset_key
 from lora_prep.trainers import FRESH_S, WAN_14B_TRAINER, TrainerClient, wait_for_end
 from pipelines.backends import Backends, choose, connect
 from pipelines.cleaning import delete_dataset, give_up, unsubmitted_is_deleted
+from pipelines.preparing import crop_selection, inspect_folder
 from pipelines.runs import Run, new_run
 from pipelines.telling import dataset_rows, lora_rows, tell, training_rows
 from pipelines.values import Dataset, Result, Training, Upload
@@ -91,9 +86,11 @@ def inspect(
         MissingDependency: insightface or a system library is missing.
     """
     settings, run, folder = settings or load_settings(), run or new_run(), Path(folder)
-    selection = _select(folder, settings, on_event)
+    inspected = inspect_folder(folder, settings, on_event)
+    selection = inspected.selection
     _record_selection(run, selection)
-    tell(run, selection, _crop(run, selection, settings, on_event))
+    crops = crop_selection(run, inspected, settings, on_event)
+    tell(run, inspected, crops, outcome=_why_not_enough(selection))
     return selection
 
 
@@ -107,26 +104,27 @@ def prepare(
     """Judge, select and crop the photos of a folder, and pack them into a zip.
 
     Raises:
-        DatasetTooSmall: fewer usable photos than needed; the report shows every one.
+        DatasetTooSmall, TwoPeople: it is no set of one person; the report shows every photo.
         NotAPhotoFolder, NoPhotos: there is nothing to prepare.
         MissingDependency: insightface or a system library is missing.
     """
     settings, run, folder = settings or load_settings(), run or new_run(), Path(folder)
     with _timed(run, "prepare"):
-        selection = _select(folder, settings, on_event)
+        inspected = inspect_folder(folder, settings, on_event)
+        selection = inspected.selection
         _record_selection(run, selection)
-        crops = _crop(run, selection, settings, on_event)
-        try:
-            require_enough(selection)
-        except LoraPrepError as error:
-            tell(run, selection, crops, outcome=error.what)
-            raise
+        crops = crop_selection(run, inspected, settings, on_event)
+        if outcome := _why_not_enough(selection):
+            tell(run, inspected, crops, outcome=outcome)
+        require_enough(selection)
         bundle = pack(crops, run.path / "dataset.zip")
-        write_manifest(run.path / "manifest.json", bundle, crops)
+        write_manifest(run.path / "manifest.json", bundle, crops, **inspected.to_manifest())
     run.update(status="prepared", dataset=_dataset_facts(bundle))
-    tell(run, selection, crops, dataset_rows(bundle))
+    tell(run, inspected, crops, dataset_rows(bundle))
     _say(on_event, "prepare", f"{len(crops)} photos cropped, {bundle.size_bytes / 1e6:.1f} MB")
-    return Dataset(run, selection, crops, bundle)
+    for sentence in selection.advice:
+        _say(on_event, "prepare", sentence)
+    return Dataset(run, inspected, crops, bundle)
 
 
 def plan(dataset: Dataset, settings: Settings) -> dict[str, Any]:
@@ -327,37 +325,23 @@ def run(
     except LoraPrepError as error:
         run.update(error=error.to_json())
         rows = [*dataset_rows(dataset.bundle), *training_rows(run.record())]
-        tell(run, dataset.selection, dataset.crops, rows, outcome=f"{error.what} {error.why}")
+        tell(run, dataset.inspected, dataset.crops, rows, outcome=f"{error.what} {error.why}")
         raise
     rows = [*dataset_rows(dataset.bundle), *training_rows(run.record()), *lora_rows(result.loras)]
-    tell(run, dataset.selection, dataset.crops, rows, rehearsal=result.rehearsal)
+    tell(run, dataset.inspected, dataset.crops, rows, rehearsal=result.rehearsal)
     return result
 
 
 # ── parts of the steps ────────────────────────────────────────────────────────────────────────
 
 
-def _select(folder: Path, settings: Settings, on_event: Listener) -> Selection:
-    wanted = settings.dataset
-    files = find_photos(folder, skip=home_folder())
-    limits = Limits(min_face_px=smallest_face_px(wanted.min_size), min_side_px=wanted.min_size)
-    findings = inspect_photos(files, FaceAnalyser().analyse, limits, on_event)
-    return select_photos(folder, findings, needed=wanted.min_images, at_most=wanted.max_images)
-
-
-def _crop(
-    run: Run, selection: Selection, settings: Settings, on_event: Listener
-) -> tuple[Crop, ...]:
-    """Crop the kept photos, of a set that is too small the usable ones; draw the contact sheet."""
-    crops = crop_photos(
-        selection.kept or selection.usable,
-        run.path / "crops",
-        size_px=settings.dataset.size,
-        on_event=on_event,
-    )
-    title = selection.folder.resolve().name
-    write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=title)
-    return crops
+def _why_not_enough(selection: Selection) -> str | None:
+    """Return what the report says of a selection that makes no training set."""
+    try:
+        require_enough(selection)
+    except LoraPrepError as error:
+        return f"{error.what}\n{error.why}\n{error.fix}"
+    return None
 
 
 def _record_selection(run: Run, selection: Selection) -> None:
@@ -365,7 +349,10 @@ def _record_selection(run: Run, selection: Selection) -> None:
         name=selection.folder.resolve().name,
         status="inspected",
         report=str(run.report),
-        inspection=selection.to_json(run.report),
+        inspection={
+            **selection.to_json(run.report),
+            "overrides": str(overrides_path(home_folder(), selection.folder)),
+        },
     )
 
 
@@ -388,7 +375,7 @@ def _training_facts(prediction: Prediction, record: dict[str, Any]) -> TrainingF
 
 
 def _dataset_facts(bundle: Bundle) -> dict[str, Any]:
-    return {"images": len(bundle.entries), "bytes": bundle.size_bytes, "sha256": bundle.sha256}
+    return {"images": bundle.images, "bytes": bundle.size_bytes, "sha256": bundle.sha256}
 
 
 def _say(on_event: Listener, stage: Any, message: str) -> None:

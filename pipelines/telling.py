@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lora_prep.model import Bundle, Crop, Lora, Selection
+from lora_prep.model import Bundle, Crop, Lora
 from lora_prep.report import Fact, write_report
+from pipelines.preparing import Inspected
 from pipelines.runs import Run
 
 __all__ = ["dataset_rows", "interruption_of", "lora_rows", "tell", "training_rows"]
@@ -14,7 +15,7 @@ __all__ = ["dataset_rows", "interruption_of", "lora_rows", "tell", "training_row
 
 def tell(
     run: Run,
-    selection: Selection,
+    inspected: Inspected,
     crops: Sequence[Crop] = (),
     rows: Sequence[Fact] = (),
     *,
@@ -22,16 +23,23 @@ def tell(
     outcome: str | None = None,
 ) -> None:
     """Write the run's report anew with what is known now."""
-    title = selection.folder.resolve().name
+    selection = inspected.selection
     write_report(
-        run.report, selection, crops, rows, title=title, rehearsal=rehearsal, outcome=outcome
+        run.report,
+        selection,
+        crops,
+        rows,
+        title=selection.folder.resolve().name,
+        rehearsal=rehearsal,
+        outcome=outcome,
+        preview_of=inspected.cache.preview if inspected.cache else None,
     )
 
 
 def dataset_rows(bundle: Bundle) -> list[Fact]:
     """Return what the report says of the data set's zip."""
     return [
-        Fact("Training set", f"{len(bundle.entries)} crops, {bundle.size_bytes / 1e6:.1f} MB"),
+        Fact("Training set", f"{bundle.images} crops, {bundle.size_bytes / 1e6:.1f} MB"),
         Fact("Zip sha256", bundle.sha256),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lora_prep.model import Bundle, Crop, Lora, Prediction, Selection, StoredObject
+from pipelines.preparing import Inspected
 from pipelines.runs import Run
 
 __all__ = ["Dataset", "Result", "Training", "Upload"]
@@ -15,9 +16,14 @@ class Dataset:
     """A training set on disk, with the verdict on every photo of its folder."""
 
     run: Run
-    selection: Selection
+    inspected: Inspected
     crops: tuple[Crop, ...]
     bundle: Bundle
+
+    @property
+    def selection(self) -> Selection:
+        """The verdict on every file of the folder."""
+        return self.inspected.selection
 
 
 @dataclass(frozen=True, slots=True)

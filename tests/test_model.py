@@ -12,9 +12,13 @@ import pytest
 from lora_prep import model
 from lora_prep.model import (
     Box,
+    Bundle,
+    BundleEntry,
     Decision,
+    Framing,
     Lora,
     LoraFacts,
+    NoteCode,
     Prediction,
     PredictionStatus,
     Reason,
@@ -23,6 +27,9 @@ from lora_prep.model import (
     StoredObject,
     TrainingRequest,
     Verdict,
+    pictures,
+    training,
+    verdicts,
 )
 from tests.sample import a_face, a_photo
 
@@ -41,7 +48,9 @@ def test_a_value_is_frozen_slotted_and_described(value: Any) -> None:
 
 
 def verdict(decision: Decision, *reasons: Reason, face: bool = True) -> Verdict:
-    return Verdict("a/1.jpg", decision, reasons, a_photo("1.jpg"), a_face() if face else None)
+    return Verdict(
+        "a/1.jpg", decision, reasons, a_photo("1.jpg", sha256="5" * 64), a_face() if face else None
+    )
 
 
 def test_a_verdict_in_the_words_of_the_contract() -> None:
@@ -49,6 +58,7 @@ def test_a_verdict_in_the_words_of_the_contract() -> None:
 
     assert verdict(Decision.LEFT_OUT, reason).to_json() == {
         "file": "a/1.jpg",
+        "sha256": "5" * 64,
         "verdict": "left_out",
         "reasons": [
             {
@@ -59,14 +69,47 @@ def test_a_verdict_in_the_words_of_the_contract() -> None:
                 "hint": "Too far away.",
             }
         ],
+        "notes": [],
         "face": {
             "box": [300, 200, 300, 400],
             "score": 0.9,
             "height_px": 400,
             "identity_distance": None,
         },
+        "crop": None,
+        "framing": None,
     }
     assert verdict(Decision.LEFT_OUT, face=False).to_json()["face"] is None
+
+
+def test_a_kept_photo_says_what_is_cut_and_what_is_worth_knowing() -> None:
+    kept = dataclasses.replace(
+        verdict(Decision.KEPT),
+        identity_distance=0.31249,
+        framing=Framing.CLOSE_UP,
+        crop=Box(10, 20, 640, 640),
+        notes=(Reason(NoteCode.SOFT, "It is soft.", 60.5, 70, "sharpness"),),
+    )
+
+    told = json.loads(json.dumps(kept.to_json(), allow_nan=False))
+
+    assert told["face"]["identity_distance"] == 0.312
+    assert (told["crop"], told["framing"]) == ([10, 20, 640, 640], "close-up")
+    assert told["notes"] == [
+        {
+            "code": "soft",
+            "measured": 60.5,
+            "limit": 70,
+            "unit": "sharpness",
+            "hint": "It is soft.",
+        }
+    ]
+
+
+def test_a_file_that_is_no_photo_has_neither_hash_nor_face() -> None:
+    told = Verdict("notes.txt", Decision.LEFT_OUT, ()).to_json()
+
+    assert (told["sha256"], told["face"], told["crop"], told["framing"]) == (None,) * 4
 
 
 def test_a_selection_counts_every_photo_once() -> None:
@@ -74,6 +117,7 @@ def test_a_selection_counts_every_photo_once() -> None:
         Path("/photos"),
         2,
         (verdict(Decision.KEPT), verdict(Decision.SPARE), verdict(Decision.LEFT_OUT)),
+        advice=("Add a profile.",),
     )
 
     report = selection.to_json(Path("/runs/1/report.html"))
@@ -86,10 +130,14 @@ def test_a_selection_counts_every_photo_once() -> None:
         "found": 3,
         "usable": 2,
         "selected": 1,
+        "advice": ["Add a profile."],
         "report": "/runs/1/report.html",
     }
     assert [photo["verdict"] for photo in photos] == ["kept", "spare", "left_out"]
     assert selection.to_json(None)["report"] is None
+    assert len(selection.kept) == 1
+    assert selection.usable == selection.having(Decision.KEPT, Decision.SPARE)
+    assert len(selection.usable) == 2
     json.dumps(selection.to_json(None), allow_nan=False)
 
 
@@ -131,13 +179,33 @@ def test_a_lora_in_the_words_of_the_contract() -> None:
     }
 
 
-def test_reason_codes_are_those_of_the_contract() -> None:
-    contract = {
+def test_codes_are_those_of_the_contract() -> None:
+    assert {code.value for code in ReasonCode} == {
         *("not_an_image", "unreadable", "unsupported", "too_many_pixels", "no_face"),
         *("several_faces", "face_too_small", "crop_too_small", "blurred", "too_dark"),
         *("too_bright", "extreme_pose", "duplicate", "near_duplicate", "other_person"),
         *("not_chosen", "overridden"),
     }
-
-    assert {code.value for code in ReasonCode} <= contract
+    assert {code.value for code in NoteCode} == {
+        *("identity_doubted", "similar", "soft", "turned", "framed_tighter", "kept_by_hand"),
+    }
     assert [decision.value for decision in Decision] == ["kept", "spare", "left_out"]
+    assert [framing.value for framing in Framing] == [
+        *("head-and-shoulders", "close-up", "upper-body", "mixed")
+    ]
+
+
+def test_no_code_is_both_a_reason_and_a_note() -> None:
+    assert not {code.value for code in ReasonCode} & {code.value for code in NoteCode}
+
+
+def test_a_bundle_counts_its_pictures_and_not_its_captions() -> None:
+    entries = [BundleEntry(name, "0" * 64, 9) for name in ("0001.jpg", "0001.txt", "0002.jpg")]
+
+    assert Bundle(Path("d.zip"), "0" * 64, 27, tuple(entries)).images == 2
+
+
+def test_every_value_of_the_rooms_behind_is_exported_once() -> None:
+    rooms = (pictures, training, verdicts)
+
+    assert sorted(model.__all__) == sorted(name for room in rooms for name in room.__all__)

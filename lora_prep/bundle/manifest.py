@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lora_prep.model import Bundle, Crop
 
 __all__ = ["write_manifest"]
 
 
-def write_manifest(path: Path, bundle: Bundle, crops: Sequence[Crop]) -> None:
-    """Write the data set's manifest. It names the photos, so it never leaves this machine."""
+def write_manifest(
+    path: Path,
+    bundle: Bundle,
+    crops: Sequence[Crop],
+    *,
+    face_pack: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Write the data set's manifest. It names the photos, so it never leaves this machine.
+
+    face_pack: its name, licence and hash; overrides: what was decided by hand, by the photo's hash.
+    """
     manifest = {
         "schema": 1,
         "zip": {"sha256": bundle.sha256, "bytes": bundle.size_bytes},
+        "face_pack": dict(face_pack or {}),
+        "overrides": {key: dict(value) for key, value in (overrides or {}).items()},
         "images": [
             {
                 "name": crop.name,
@@ -24,6 +37,7 @@ def write_manifest(path: Path, bundle: Bundle, crops: Sequence[Crop]) -> None:
                 "source": crop.source,
                 "source_sha256": crop.source_sha256,
                 "box": crop.box.to_json(),
+                "caption": crop.caption,
             }
             for crop in crops
         ],

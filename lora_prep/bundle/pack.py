@@ -32,17 +32,23 @@ def pack(crops: Sequence[Crop], path: Path) -> Bundle:
     entries = []
     with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for crop in sorted(crops, key=lambda crop: crop.name):
-            data = crop.path.read_bytes()
-            info = zipfile.ZipInfo(crop.name, ZIP_EPOCH)
-            info.create_system = UNIX
-            info.external_attr = MODE
-            archive.writestr(info, data)
-            entries.append(BundleEntry(crop.name, hashlib.sha256(data).hexdigest(), len(data)))
+            entries.append(_add(archive, crop.name, crop.path.read_bytes()))
+            if crop.caption is not None:
+                name = Path(crop.name).with_suffix(".txt").name
+                entries.append(_add(archive, name, crop.caption.encode()))
     with part.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     part.replace(path)
     return Bundle(path, sha256, path.stat().st_size, tuple(entries))
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> BundleEntry:
+    info = zipfile.ZipInfo(name, ZIP_EPOCH)
+    info.create_system = UNIX
+    info.external_attr = MODE
+    archive.writestr(info, data)
+    return BundleEntry(name, hashlib.sha256(data).hexdigest(), len(data))
 
 
 def count_images(path: Path) -> int:

@@ -8,12 +8,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lora_prep.cli.flags import StoreFlags, TrainerFlags, TrainingFlags, settings_flags
+from lora_prep.cli.flags import (
+    DatasetFlags,
+    StoreFlags,
+    TrainerFlags,
+    TrainingFlags,
+    settings_flags,
+)
 from lora_prep.cli.session import Session, SessionParameter, shown
 from lora_prep.errors import ConfigurationError
 from lora_prep.model import Selection
-from lora_prep.selection import require_enough
-from lora_prep.settings import load_settings
+from lora_prep.selection import overrides_path, require_enough
+from lora_prep.settings import home_folder, load_settings
 from pipelines import steps
 from pipelines.backends import choose
 from pipelines.runs import Run, new_run
@@ -31,6 +37,7 @@ def run(
     folder: Folder,
     /,
     *,
+    dataset: DatasetFlags = DatasetFlags(),
     store: StoreFlags = StoreFlags(),
     trainer: TrainerFlags = TrainerFlags(),
     training: TrainingFlags = TrainingFlags(),
@@ -41,7 +48,7 @@ def run(
     Without an account this is a rehearsal: an S3 server and a trainer service start on this
     machine, and everything but the training itself is real.
     """
-    settings = load_settings(settings_flags(store, trainer, training))
+    settings = load_settings(settings_flags(dataset, store, trainer, training))
     this = new_run()
     session.result = lambda: {"schema": 1, **this.record()}
     session.interruption = lambda: interruption_of(this)
@@ -59,18 +66,19 @@ def plan(
     folder: Folder,
     /,
     *,
+    dataset: DatasetFlags = DatasetFlags(),
     store: StoreFlags = StoreFlags(),
     trainer: TrainerFlags = TrainerFlags(),
     training: TrainingFlags = TrainingFlags(),
     session: SessionParameter,
 ) -> None:
     """All checks, the size of the zip and the exact request; uploads, sends and pays nothing."""
-    settings = load_settings(settings_flags(store, trainer, training))
+    settings = load_settings(settings_flags(dataset, store, trainer, training))
     choose(settings)
     this = new_run()
     session.result = lambda: _inspected(this)
-    dataset = steps.prepare(folder, settings=settings, run=this, on_event=session.on_event)
-    planned = steps.plan(dataset, settings)
+    prepared = steps.prepare(folder, settings=settings, run=this, on_event=session.on_event)
+    planned = steps.plan(prepared, settings)
     session.result = lambda: {**_inspected(this), **planned}
     request = planned["request"]
     session.answer(
@@ -85,13 +93,23 @@ def plan(
     session.answer(f"report    {this.report}")
 
 
-def inspect(folder: Folder, /, *, session: SessionParameter) -> None:
+def inspect(
+    folder: Folder,
+    /,
+    *,
+    dataset: DatasetFlags = DatasetFlags(),
+    session: SessionParameter,
+) -> None:
     """A verdict for every file of the folder, with its reason, and the report. Sends nothing."""
+    settings = load_settings(settings_flags(dataset))
     this = new_run()
     session.result = lambda: this.record().get("inspection", {"schema": 1})
-    selection = steps.inspect(folder, run=this, on_event=session.on_event)
+    selection = steps.inspect(folder, settings=settings, run=this, on_event=session.on_event)
     _answer_verdicts(session, selection)
-    session.answer(f"report  {this.report}")
+    for sentence in selection.advice:
+        session.say(sentence)
+    session.answer(f"report     {this.report}")
+    session.answer(f"overrides  {overrides_path(home_folder(), folder)}")
     require_enough(selection)
 
 
@@ -100,9 +118,15 @@ def prepare(
     /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The zip to write.")],
+    dataset: DatasetFlags = DatasetFlags(),
+    trigger_word: Annotated[
+        str | None, Parameter(help="The word that captions must hold once.")
+    ] = None,
     session: SessionParameter,
 ) -> None:
     """Judge, select and crop the photos of a folder, and write the zip a trainer reads."""
+    words = TrainingFlags(trigger_word=trigger_word)
+    settings = load_settings(settings_flags(dataset, words))
     part = output.with_name(output.name + ".part")
     try:
         if output.is_dir():
@@ -117,8 +141,8 @@ def prepare(
     this = new_run()
     session.result = lambda: _inspected(this)
     try:
-        dataset = steps.prepare(folder, run=this, on_event=session.on_event)
-        part.write_bytes(dataset.bundle.path.read_bytes())
+        prepared = steps.prepare(folder, settings=settings, run=this, on_event=session.on_event)
+        part.write_bytes(prepared.bundle.path.read_bytes())
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)
@@ -139,7 +163,7 @@ def _answer_verdicts(session: Session, selection: Selection) -> None:
             reason.code.value
             + (f" ({reason.measured:g}, limit {reason.limit:g} {reason.unit})"
                if reason.measured is not None and reason.limit is not None else "")
-            for reason in verdict.reasons
+            for reason in (*verdict.reasons, *verdict.notes)
         )  # fmt: skip
         session.answer(
             f"{verdict.decision.value:<8}  {shown(verdict.name):<{width}}  {reasons}".rstrip()

@@ -26,6 +26,7 @@ WHOLE, STAGE, LOOK, LOCAL = "The whole way", "Single stages", "Looking", "On thi
 GROUPS = (WHOLE, STAGE, LOOK, LOCAL)
 
 _CHAIN, _STAGES = "lora_prep.cli.chain", "lora_prep.cli.stages"
+_FACES = "lora_prep.cli.faces"
 _LOOKING, _SERVICES = "lora_prep.cli.looking", "lora_prep.cli.services"
 
 COMMANDS = (
@@ -57,6 +58,21 @@ COMMANDS = (
         "",
         f"{_LOOKING}:config_show",
         "Every setting, its value and who set it.",
+    ),
+    Command(LOCAL, "faces list", "", f"{_FACES}:faces_list", "The face packs, and which are here."),
+    Command(
+        LOCAL,
+        "faces fetch",
+        "NAME",
+        f"{_FACES}:faces_fetch",
+        "Fetch one of InsightFace's packs (non-commercial).",
+    ),
+    Command(
+        LOCAL,
+        "faces verify",
+        "[PACK]",
+        f"{_FACES}:faces_verify",
+        "Compare the models with their hashes.",
     ),
     Command(LOCAL, "serve", "--port N", f"{_SERVICES}:serve", "Run the trainer service alone."),
     Command(

@@ -3,14 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from lora_prep.errors import ConfigurationError
 from lora_prep.settings import EMBEDDED
 
-__all__ = ["StoreFlags", "TrainerFlags", "TrainingFlags", "settings_flags"]
+__all__ = ["DatasetFlags", "StoreFlags", "TrainerFlags", "TrainingFlags", "settings_flags"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class DatasetFlags:
+    """Which photos, and how they are cropped."""
+
+    framing: Annotated[
+        Literal["head-and-shoulders", "close-up", "upper-body", "mixed"] | None,
+        Parameter(help="How much of the person a crop shows."),
+    ] = None
+    max_images: Annotated[int | None, Parameter(help="Photos kept at most.")] = None
+    reference: Annotated[
+        Path | None, Parameter(help="A photo of the person meant, where the folder shows several.")
+    ] = None
+    no_identity: Annotated[
+        bool,
+        Parameter(help="Do not check that all photos show one person.", show_default=False),
+    ] = False
+    captions: Annotated[
+        bool, Parameter(help="Take along the .txt beside each photo.", show_default=False)
+    ] = False
+    overrides: Annotated[
+        Path | None, Parameter(help="A file of decisions made by hand, photo by photo.")
+    ] = None
+    face_pack: Annotated[
+        str | None, Parameter(help='"open", a pack of insightface by name, or a folder.')
+    ] = None
+    accept_noncommercial: Annotated[
+        bool,
+        Parameter(help="Accept the terms of a pack for research only.", show_default=False),
+    ] = False
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Return the settings these flags give."""
+        return _given(
+            {
+                "dataset": {
+                    "framing": self.framing,
+                    "max_images": self.max_images,
+                    "reference": self.reference and str(self.reference),
+                    "identity": False if self.no_identity else None,
+                    "captions": self.captions or None,
+                    "overrides": self.overrides and str(self.overrides),
+                },
+                "faces": {
+                    "pack": self.face_pack,
+                    "accept_noncommercial": self.accept_noncommercial or None,
+                },
+            }
+        )
 
 
 @Parameter(name="*")
@@ -61,7 +113,9 @@ class TrainingFlags:
         return _given({"trainer": {"trigger_word": self.trigger_word, "steps": self.steps}})
 
 
-def settings_flags(*flags: StoreFlags | TrainerFlags | TrainingFlags) -> dict[str, dict[str, Any]]:
+def settings_flags(
+    *flags: DatasetFlags | StoreFlags | TrainerFlags | TrainingFlags,
+) -> dict[str, dict[str, Any]]:
     """Return the settings that several groups of flags give together.
 
     Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["measure_face"]
+__all__ = ["FACE_WIDTH_PX", "measure_face"]
 
 FACE_WIDTH_PX = 160
 """Width at which a face is measured; the smallest face that is kept is that large."""
@@ -78,7 +78,7 @@ def _clipped_share(luma: NDArray[np.float32]) -> float:
 
 
 def _yaw(face: Face) -> float:
-    """Return how far the head is turned, degrees: 0 is frontal, 90 a full profile.
+    """Return how far the head is turned, degrees: 0 is frontal, 90 a profile to our right.
 
     From the five points: seen from the front the nose lies between the eyes; turned by an angle,
     it moves aside by its depth times the sine while the eyes close up by the cosine. The depth of
@@ -86,5 +86,5 @@ def _yaw(face: Face) -> float:
     """
     (right_x, right_y), (left_x, left_y), (nose_x, _), *_ = face.landmarks
     eyes = math.hypot(left_x - right_x, left_y - right_y)
-    aside = abs(nose_x - (right_x + left_x) / 2)
+    aside = nose_x - (right_x + left_x) / 2
     return math.degrees(math.atan2(2 * aside, eyes)) if aside or eyes else 0.0

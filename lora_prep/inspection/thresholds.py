@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CLIPPED_MOST", "LUMA_LEAST", "LUMA_MOST", "SHARPNESS_LEAST", "YAW_MOST_DEG", "Limits"]
+__all__ = [
+    "CLIPPED_MOST",
+    "LUMA_LEAST",
+    "LUMA_MOST",
+    "SHARPNESS_LEAST",
+    "SHARPNESS_SOFT",
+    "YAW_MOST_DEG",
+    "Limits",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,9 @@ class Limits:
 SHARPNESS_LEAST = 40.0
 """Variance of the Laplacian over that of the grey values, x 1000. Motion blur measured 27, Gaussian
 blur 2 to 14; sharp photos 135 to 207, the smooth skin of the rendered sample people 86 and more."""
+
+SHARPNESS_SOFT = 70.0
+"""Below it a usable photo is said to be soft: between the blurred and the sharp ones measured."""
 
 LUMA_LEAST = 35.0
 """Median grey of the face, 0 to 255. Below it the features are noise; the darkest good sample face

@@ -3,7 +3,23 @@
 Originals are opened read-only and never changed.
 """
 
-from lora_prep.photos.decode import UnreadablePhoto, open_upright, read_photo
+from lora_prep.photos.decode import (
+    UnreadablePhoto,
+    open_crop,
+    open_region,
+    open_upright,
+    read_photo,
+)
 from lora_prep.photos.find import FoundFile, find_photos
+from lora_prep.photos.pixels import power_of_two_below
 
-__all__ = ["FoundFile", "UnreadablePhoto", "find_photos", "open_upright", "read_photo"]
+__all__ = [
+    "FoundFile",
+    "UnreadablePhoto",
+    "find_photos",
+    "open_crop",
+    "open_region",
+    "open_upright",
+    "power_of_two_below",
+    "read_photo",
+]

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import stat
 import warnings
+from datetime import datetime
 from functools import cache
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_prep.model import Photo, Reason, ReasonCode
+from lora_prep.model import Box, Photo, Reason, ReasonCode
+from lora_prep.photos.colours import clean, to_srgb
 from lora_prep.photos.find import FoundFile
+from lora_prep.photos.kinds import (
+    CAMERA_RAW,
+    DAMAGED,
+    SYSTEM_FILE,
+    is_camera_raw,
+    is_system_file,
+    kind_of,
+)
+from lora_prep.photos.pixels import load_part, power_of_two_below
+from lora_prep.photos.turning import stored_box, turn, turns_of, upright_box
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["UnreadablePhoto", "open_upright", "read_photo"]
+__all__ = [
+    "UnreadablePhoto",
+    "open_crop",
+    "open_region",
+    "open_upright",
+    "read_photo",
+]
 
 ORIENTATION_TAG = 0x0112  # EXIF 2.32, 4.6.4: values 5 to 8 swap width and height
+EXIF_FOLDER_TAG, TAKEN_TAG = 0x8769, 0x9003  # EXIF 2.32, 4.6.3 and 4.6.5: DateTimeOriginal
+HAMMING_REACH = 1  # how far the filter looks, in pixels of the result
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP")
 """What is opened at all. Never EPS: Pillow would run it as a program, with Ghostscript."""
-WIDE_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
-"""Pillow's grey modes with more than 8 bits, which convert() would clip instead of scale."""
 
 
 class UnreadablePhoto(Exception):
@@ -36,13 +52,15 @@ class UnreadablePhoto(Exception):
 
 
 def read_photo(found: FoundFile) -> Photo:
-    """Return what a file is: its hash, its true format and its upright size.
+    """Return what a file is: its hash, its true format, its upright size and when it was taken.
 
     Only the header is decoded.
 
     Raises:
         UnreadablePhoto: the file is no picture, cannot be read, or has too many pixels.
     """
+    if is_system_file(found):
+        raise UnreadablePhoto(SYSTEM_FILE)
     try:
         status = found.path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -50,7 +68,9 @@ def read_photo(found: FoundFile) -> Photo:
     except OSError as error:
         raise UnreadablePhoto(_cannot_read(error)) from error
     # By its path and not its bytes: videos of gigabytes lie in such folders too.
-    with _decoding(), _open(found.path) as image:
+    with _decoding(found), _open(found.path) as image:
+        if is_camera_raw(found, image):
+            raise UnreadablePhoto(CAMERA_RAW)
         width, height = image.size
         if _orientation(image) in {5, 6, 7, 8}:
             width, height = height, width
@@ -62,33 +82,75 @@ def read_photo(found: FoundFile) -> Photo:
             format=image.format or "unknown",
             width_px=width,
             height_px=height,
+            taken_at=_taken_at(image),
         )
 
 
-def open_upright(path: Path, *, max_side_px: int | None = None) -> Image.Image:
+def open_upright(
+    path: Path, *, least_side_px: int | None = None, turned_deg: int = 0
+) -> Image.Image:
     """Decode a picture: RGB, 8 bit, sRGB, EXIF orientation applied, no metadata of any kind.
 
-    With `max_side_px` the longer side is at most that; a JPEG is then decoded at the reduced
-    scale, which costs a third of the full decode. Never enlarges.
+    With `least_side_px` it is reduced by the largest power of two that leaves its longer side at
+    least that; a JPEG is then decoded at that scale, for half the cost. `turned_deg` turns it
+    clockwise besides. Never enlarges.
+
+    Raises:
+        UnreadablePhoto: the file cannot be decoded to its end.
+    """
+    with _decoding(), _open(path) as image:
+        turns = turns_of(_orientation(image), turned_deg)
+        factor = power_of_two_below(max(image.size) / least_side_px) if least_side_px else 1
+        whole = Box(0, 0, *image.size)
+        return clean(
+            turn(to_srgb(load_part(image, path, whole, factor, look_closer=factor > 1)[0]), turns)
+        )
+
+
+def open_region(photo: Photo, box: Box, *, reduction: int = 1) -> tuple[Image.Image, Box]:
+    """Decode a part of a photo: RGB, sRGB, upright, reduced by a power of two.
+
+    Return it with the place it really covers, in upright source pixels: at least `box`, to whole
+    pixels of the reduced picture, the last of which may reach beyond the photo. Only the part is
+    turned and converted.
+
+    Raises:
+        UnreadablePhoto: the file cannot be decoded to its end.
+    """
+    with _decoding(), _open(photo.path) as image:
+        turns = turns_of(_orientation(image), photo.turned_deg)
+        stored = stored_box(box, turns, photo.width_px, photo.height_px)
+        width, height = image.size
+        part, covered = load_part(image, photo.path, stored, reduction)
+        part = clean(turn(to_srgb(part), turns))
+        return part, upright_box(covered, turns, width, height)
+
+
+def open_crop(photo: Photo, box: Box, size_px: int) -> Image.Image:
+    """Decode the square `box` of a photo, at most `size_px` on each side: RGB, sRGB, upright.
+
+    The photo is decoded at the largest reduction that leaves the square its size. Never enlarges.
+    Resampled with Hamming's filter: as sharp as the bicubic one for two thirds of its time, and
+    half of Lanczos' (PSNR against that 47 to 49 dB). Trainers shrink the picture again.
 
     Raises:
         UnreadablePhoto: the file cannot be decoded to its end.
     """
     from PIL import Image
 
-    with _decoding(), _open(path) as image:
-        if max_side_px:
-            # draft() keeps both sides above what it is given: ask for the shape of the picture.
-            share = max_side_px / max(image.size)
-            image.draft("RGB", (ceil(image.width * share), ceil(image.height * share)))
-        image.load()
-        orientation = _orientation(image)
-        upright = _turned(_narrow(image) if image.mode in WIDE_MODES else image, orientation)
-        if max_side_px and max(upright.size) > max_side_px:
-            upright.thumbnail((max_side_px, max_side_px), Image.Resampling.BOX)
-        clean = _to_srgb(upright)
-        clean.info.clear()
-        return clean
+    side = min(size_px, int(box.width))
+    reach = HAMMING_REACH * box.width / side if box.width > side else 0
+    left, top = max(0.0, box.x - reach), max(0.0, box.y - reach)
+    right = min(float(photo.width_px), box.x + box.width + reach)
+    bottom = min(float(photo.height_px), box.y + box.height + reach)
+    wider = Box(left, top, right - left, bottom - top)
+    part, place = open_region(photo, wider, reduction=power_of_two_below(box.width / size_px))
+    across, down = part.width / place.width, part.height / place.height
+    left, top = (box.x - place.x) * across, (box.y - place.y) * down
+    right = min(left + box.width * across, part.width)
+    bottom = min(top + box.height * down, part.height)
+    inner = (max(0.0, left), max(0.0, top), right, bottom)
+    return part.resize((side, side), Image.Resampling.HAMMING, box=inner)
 
 
 def _sha256(path: Path) -> str:
@@ -107,42 +169,39 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    """Return a copy turned upright; only the pixels, so that no odd EXIF entry can matter."""
-    from PIL import Image
-
-    turn = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }.get(orientation)
-    return image.copy() if turn is None else image.transpose(turn)
+def _taken_at(image: Image.Image) -> datetime | None:
+    """Return what the camera's clock said when the photo was taken, None without it."""
+    try:
+        text = image.getexif().get_ifd(EXIF_FOLDER_TAG).get(TAKEN_TAG, "")
+        return datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007
+    except Exception:  # noqa: BLE001  a broken EXIF block must not cost the picture
+        return None
 
 
 @cache
-def _register_heif() -> None:
-    """Teach Pillow HEIC and AVIF, the formats of phones."""
+def _prepare_pillow() -> None:
+    """Teach Pillow HEIC and AVIF, the formats of phones, and not to warn of large cameras."""
     import pillow_heif
+    from PIL import Image
 
     pillow_heif.register_heif_opener()
+    # Between 89 and 179 million pixels Pillow only warns; cameras of 100 and 200 MP exist. Set for
+    # good: to set and reset it around every photo is not safe with several threads.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def _open(source: Path) -> Image.Image:
     from PIL import Image
 
-    _register_heif()
-    with warnings.catch_warnings():
-        # Between 89 and 179 million pixels Pillow only warns; cameras of 100 and 200 MP exist.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(source, formats=FORMATS)
+    _prepare_pillow()
+    return Image.open(source, formats=FORMATS)
 
 
 class _decoding:  # noqa: N801  reads as a verb: `with _decoding():`
     """Turn whatever a decoder raises on broken bytes into the verdict it means."""
+
+    def __init__(self, found: FoundFile | None = None) -> None:
+        self._found = found
 
     def __enter__(self) -> None: ...
 
@@ -153,16 +212,14 @@ class _decoding:  # noqa: N801  reads as a verb: `with _decoding():`
             case None | UnreadablePhoto():
                 return
             case UnidentifiedImageError():
-                reason = Reason(ReasonCode.NOT_AN_IMAGE, "Its bytes are no picture we know.")
+                reason = kind_of(self._found)
             case Image.DecompressionBombError():
                 reason = _too_many_pixels(str(error))
             case OSError() if error.errno:
                 reason = _cannot_read(error)
             case Exception():
                 # Decoders raise ValueError, SyntaxError, struct.error and more on hostile bytes.
-                reason = Reason(
-                    ReasonCode.UNREADABLE, "The file is damaged or cut off; copy it again."
-                )
+                reason = DAMAGED
             case _:
                 return
         raise UnreadablePhoto(reason) from error
@@ -181,40 +238,3 @@ def _too_many_pixels(message: str) -> Reason:
         limit=limit,
         unit="px",
     )
-
-
-def _to_srgb(image: Image.Image) -> Image.Image:
-    from PIL import Image, ImageCms
-
-    profile = image.info.get("icc_profile")
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = _on_white(image)
-    if profile and image.mode in {"RGB", "CMYK", "L"}:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(
-                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            converted = None  # a profile that does not fit the pixels is worth less than none
-        if converted is not None:
-            return converted
-    converted = image.convert("RGB")
-    return converted if converted is not image else Image.Image.copy(image)
-
-
-def _narrow(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits by its high byte."""
-    import numpy as np
-    from PIL import Image
-
-    grey = (np.asarray(image).astype(np.int64).clip(0, 0xFFFF) >> 8).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    from PIL import Image
-
-    layer = image.convert("RGBA")
-    white = Image.new("RGBA", layer.size, "white")
-    return Image.alpha_composite(white, layer).convert("RGB")

@@ -58,7 +58,7 @@ def write_contact_sheet(path: Path, crops: Sequence[Crop], *, title: str) -> boo
         row, column = divmod(number, columns)
         left = MARGIN_PX + column * (cell_px + GAP_PX)
         top = MARGIN_PX + HEADER_PX + row * row_px
-        picture = _picture(crop.path, cell_px)
+        picture = _picture(crop, cell_px)
         sheet.paste(
             picture, (left + (cell_px - picture.width) // 2, top + (cell_px - picture.height) // 2)
         )
@@ -82,16 +82,21 @@ def _draw_header(draw: ImageDraw.ImageDraw, title: str, count: str) -> None:
     draw.text((MARGIN_PX, base), _fitting(title, large, room_px), INK, large, anchor="ls")
 
 
-def _picture(path: Path, side_px: int) -> Image.Image:
-    """Return the crop fitted into a square, never enlarged; a grey square if it is gone."""
+def _picture(crop: Crop, side_px: int) -> Image.Image:
+    """Return the crop fitted into a square, never enlarged; a grey square if it is gone.
+
+    The preview is as wide as the widest cell.
+    """
     from PIL import Image
 
-    try:
-        picture = open_upright(path)
-    except UnreadablePhoto:
-        return Image.new("RGB", (side_px, side_px), EMPTY)
-    picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
-    return picture
+    for path in (crop.preview, crop.path):
+        try:
+            picture = open_upright(path, least_side_px=side_px)
+        except UnreadablePhoto:
+            continue
+        picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+        return picture
+    return Image.new("RGB", (side_px, side_px), EMPTY)
 
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room_px: float) -> str:

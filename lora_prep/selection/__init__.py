@@ -1,5 +1,16 @@
-"""selection/: which of the usable photos make the training set, and whether they are enough."""
+"""selection/: whose set it is, which photos make it, and whether they are enough."""
 
-from lora_prep.selection.select import require_enough, select_photos
+from lora_prep.selection.enough import require_enough
+from lora_prep.selection.overrides import Override, overrides_path, read_overrides
+from lora_prep.selection.person import Identity
+from lora_prep.selection.select import Wanted, select_photos
 
-__all__ = ["require_enough", "select_photos"]
+__all__ = [
+    "Identity",
+    "Override",
+    "Wanted",
+    "overrides_path",
+    "read_overrides",
+    "require_enough",
+    "select_photos",
+]

@@ -26,8 +26,8 @@ def crops_in(folder: Path) -> list[Crop]:
     for name, data in CONTENTS.items():
         (folder / name).write_bytes(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        source = f"Ada Lovelace/{name}"
-        crops.append(Crop(name, folder / name, source, "5" * 64, Box(1, 2, 900, 900), 900, sha256))
+        path, source, box = folder / name, f"Ada Lovelace/{name}", Box(1, 2, 900, 900)
+        crops.append(Crop(name, path, path, source, "5" * 64, box, 900, sha256))
     return crops
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from lora_prep.faces.analyser import scaled
-from lora_prep.inspection.inspect import _reasons_in
+from lora_prep.faces import scaled
+from lora_prep.inspection.judge import reasons_in
 from lora_prep.inspection.measures import measure_face
 from lora_prep.inspection.thresholds import SHARPNESS_LEAST
 from lora_prep.model import Box, Face, Measures, ReasonCode
@@ -84,9 +84,12 @@ def looking(yaw_deg: float, *, mirrored: bool = False) -> Face:
 
 @pytest.mark.parametrize("yaw_deg", [0, 20, 45, 70, 85])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_angle_of_a_turned_head_comes_back(yaw_deg: float, mirrored: bool) -> None:
+def test_the_angle_of_a_turned_head_comes_back_with_its_side(
+    yaw_deg: float, mirrored: bool
+) -> None:
     face = looking(yaw_deg, mirrored=mirrored)
-    assert measure_face(SHARP, face).yaw_deg == pytest.approx(yaw_deg, abs=0.5)
+    expected = -yaw_deg if mirrored else yaw_deg
+    assert measure_face(SHARP, face).yaw_deg == pytest.approx(expected, abs=0.5)
 
 
 GOOD = {"sharpness": 100.0, "luma_median": 120.0, "clipped_share": 0.0, "yaw_deg": 10.0}
@@ -101,17 +104,18 @@ GOOD = {"sharpness": 100.0, "luma_median": 120.0, "clipped_share": 0.0, "yaw_deg
         ({"clipped_share": 0.101}, ReasonCode.TOO_DARK, 10.1, 10),
         ({"clipped_share": 0.5, "luma_median": 200.0}, ReasonCode.TOO_BRIGHT, 50, 10),
         ({"yaw_deg": 76.0}, ReasonCode.EXTREME_POSE, 76, 75),
+        ({"yaw_deg": -76.0}, ReasonCode.EXTREME_POSE, 76, 75),
     ],
 )
 def test_each_limit_gives_its_reason_with_both_numbers(
     odd: dict[str, float], code: ReasonCode, measured: float, limit: float
 ) -> None:
-    (reason,) = _reasons_in(Measures(**{**GOOD, **odd}))
+    (reason,) = reasons_in(Measures(**{**GOOD, **odd}))
     assert (reason.code, reason.measured, reason.limit) == (code, measured, limit)
     assert reason.unit
-    assert _reasons_in(Measures(**GOOD)) == []
+    assert reasons_in(Measures(**GOOD)) == []
 
 
 def test_a_dark_and_blurred_face_has_both_reasons() -> None:
-    reasons = _reasons_in(Measures(**{**GOOD, "sharpness": 5.0, "luma_median": 10.0}))
+    reasons = reasons_in(Measures(**{**GOOD, "sharpness": 5.0, "luma_median": 10.0}))
     assert [reason.code for reason in reasons] == [ReasonCode.TOO_DARK, ReasonCode.BLURRED]

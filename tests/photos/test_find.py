@@ -47,6 +47,18 @@ def test_the_order_does_not_depend_on_how_the_folder_was_given(
     assert names_in(Path("set")) == names_in(tmp_path / "set") == ["a.jpg", "b.jpg", "c/d.jpg"]
 
 
+@pytest.mark.parametrize("given", ["set", "."], ids=["above it", "relative"])
+def test_our_own_home_is_no_place_for_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    make(tmp_path, "set/a.jpg", "set/home/runs/1/crops/0001.jpg", "set/home2/b.jpg")
+    monkeypatch.chdir(tmp_path if given == "set" else tmp_path / "set")
+
+    found = find_photos(Path(given), skip=(tmp_path / "set" / "home").resolve())
+
+    assert [file.name for file in found] == ["a.jpg", "home2/b.jpg"]
+
+
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     make(tmp_path, "a/1.jpg")
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)

@@ -5,13 +5,15 @@ import io
 from html.parser import HTMLParser
 from pathlib import Path
 
-from PIL import Image
+import pytest
+from PIL import Image, ImageColor
 
 from lora_prep.model import (
     Box,
     Crop,
     Decision,
     Face,
+    NoteCode,
     Photo,
     Reason,
     ReasonCode,
@@ -19,8 +21,9 @@ from lora_prep.model import (
     Verdict,
 )
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
+VOID = {"meta", "img", "br", "hr", "link", "input", "wbr"}
 FACE = Face(Box(40.0, 30.0, 90.0, 123.4), 0.9, (), ())
+DOUBTED = Reason(NoteCode.IDENTITY_DOUBTED, "Less like the others.", 0.46, 0.42, "distance")
 BLURRY = Reason(ReasonCode.FACE_TOO_SMALL, "The face is too far away.", 37, 233, "px high")
 
 
@@ -29,17 +32,34 @@ def picture(path: Path, *, side=64, colour="teal", **options) -> Path:
     return path
 
 
-def verdict(name, decision=Decision.KEPT, *reasons, path=None, face=FACE) -> Verdict:
-    photo = path and Photo(name, path, "00", 1, "JPEG", 1200, 1600)
-    return Verdict(name, decision, reasons, photo, face if photo else None)
+def verdict(
+    name, decision=Decision.KEPT, *reasons, path=None, face=FACE, turned_deg=0, **more
+) -> Verdict:
+    """more: notes, identity_distance, framing."""
+    photo = path and Photo(name, path, "00", 1, "JPEG", 1200, 1600, turned_deg=turned_deg)
+    return Verdict(name, decision, reasons, photo, face if photo else None, **more)
 
 
-def crop(number: int, source: str, path: Path) -> Crop:
-    return Crop(f"{number:04d}.jpg", path, source, "00", Box(0, 0, 64, 64), 64, "00")
+def crop(number: int, source: str, path: Path, *, preview=None, caption=None) -> Crop:
+    """Without a preview the crop is its own."""
+    name, box = f"{number:04d}.jpg", Box(0, 0, 64, 64)
+    return Crop(name, path, preview or path, source, "00", box, 64, "00", caption)
 
 
-def selection(folder: Path, *verdicts: Verdict, needed=10) -> Selection:
-    return Selection(folder, needed, tuple(verdicts))
+def selection(folder: Path, *verdicts: Verdict, needed=10, **more) -> Selection:
+    """more: advice, rivals."""
+    return Selection(folder, needed, tuple(verdicts), **more)
+
+
+def colour(image: Image.Image, across=0.5, down=0.5) -> tuple[int, int, int]:
+    """Return the colour at a place of the picture, given in parts of its sides."""
+    place = int(image.width * across), int(image.height * down)
+    return image.convert("RGB").getpixel(place)
+
+
+def like(name: str):
+    """Return what equals a colour as JPEG keeps it."""
+    return pytest.approx(ImageColor.getrgb(name), abs=8)
 
 
 class Page(HTMLParser):
@@ -64,7 +84,7 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
-        if tag != "bdi":
+        if tag not in {"bdi", "wbr"}:
             self.text += " "  # so that neighbours do not run together
         if tag == "bdi" and ("class", "file") in attrs:
             self._in_file = True
@@ -81,6 +101,10 @@ class Page(HTMLParser):
         self.text += data
         if self._in_file:
             self.files[-1] += data
+
+    def having(self, wanted: str) -> list[str]:
+        """Return the tags of the elements with a class."""
+        return [tag for tag, at in self.elements if wanted in (at.get("class") or "").split()]
 
     @property
     def tags(self) -> set[str]:

@@ -94,6 +94,28 @@ def test_small_crops_are_not_enlarged(tmp_path):
         assert not _is_teal(sheet, 40 + 184 - 60, 112 + 184)
 
 
+def test_previews_are_drawn(tmp_path):
+    path = tmp_path / "contact_sheet.jpg"
+    whole = picture(tmp_path / "0001.jpg", side=400, colour="olive")
+    preview = picture(tmp_path / "preview.jpg", side=368)
+    write_contact_sheet(path, [crop(1, "a.jpg", whole, preview=preview)], title="ada")
+    with Image.open(path) as sheet:
+        assert _is_teal(sheet, 42, 114)
+        assert _is_teal(sheet, 40 + 366, 112 + 366)
+
+
+@pytest.mark.parametrize("damaged", [None, b"", b"no picture"])
+def test_without_its_preview_the_crop_is_drawn(tmp_path, damaged):
+    path, preview = tmp_path / "contact_sheet.jpg", tmp_path / "preview.jpg"
+    if damaged is not None:
+        preview.write_bytes(damaged)
+    whole = picture(tmp_path / "0001.jpg", side=1024)
+    write_contact_sheet(path, [crop(1, "a.jpg", whole, preview=preview)], title="ada")
+    with Image.open(path) as sheet:
+        assert _is_teal(sheet, 42, 114)
+        assert sheet.getpixel((40 + 368 + 4, 200))[0] > 240  # it stays in its cell
+
+
 def _is_teal(sheet, x, y) -> bool:
     red, green, blue = sheet.getpixel((x, y))
     return red < 40 and 100 < green < 160 and 100 < blue < 160

@@ -1,0 +1,46 @@
+"""Colours as everybody expects them: sRGB, 8 bit, nothing transparent."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["clean", "to_srgb"]
+
+
+def clean(image: Image.Image) -> Image.Image:
+    """Take every trace of the file from a picture: profile, EXIF, comments."""
+    image.info.clear()
+    return image
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """Return an RGB copy in sRGB, by the embedded profile; what is transparent becomes white."""
+    from PIL import Image, ImageCms
+
+    profile = image.info.get("icc_profile")
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = _on_white(image)
+    if profile and image.mode in {"RGB", "CMYK", "L"}:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(
+                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            converted = None  # a profile that does not fit the pixels is worth less than none
+        if converted is not None:
+            return converted
+    converted = image.convert("RGB")
+    return converted if converted is not image else Image.Image.copy(image)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    layer = image.convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(white, layer).convert("RGB")

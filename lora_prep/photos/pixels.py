@@ -1,0 +1,166 @@
+"""The stored pixels of a picture, or of a part of it, at the scale that is needed."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lora_prep.model import Box
+from lora_prep.photos.colours import clean, to_srgb
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+__all__ = ["load_part", "power_of_two_below"]
+
+WIDE_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
+"""Pillow's grey modes with more than 8 bits, which convert() would clip instead of scale."""
+
+JPEG_FORMATS = frozenset({"JPEG", "MPO"})
+JPEG_LARGEST_REDUCTION = 8
+
+LARGEST_BUFFER_BYTES = 160_000_000
+"""What a thread keeps for the next JPEG: 50 MP. The pixels of a larger one are freed again."""
+
+FOUR_BYTES = 4
+
+_thread = threading.local()
+
+
+def power_of_two_below(ratio: float) -> int:
+    """Return the largest power of two that is not above `ratio`; 1 at least."""
+    return 1 << (int(ratio).bit_length() - 1) if ratio >= 1 else 1
+
+
+def load_part(
+    image: Image.Image, path: Path, box: Box, reduction: int, *, look_closer: bool = False
+) -> tuple[Image.Image, Box]:
+    """Return the pixels of `box` (stored, not turned) reduced by a power of two.
+
+    image: just opened, not loaded; path: of the same file. The second value is what the pixels
+    really cover, in stored source pixels: at least the box, to whole reduced pixels. look_closer:
+    a part at half the reduction may be asked for next; a JPEG is then decoded for both at once.
+    """
+    finer = reduction // 2 if look_closer and reduction > 1 else reduction
+    decoded = min(finer, JPEG_LARGEST_REDUCTION)
+    view = _jpeg_view(image, path, decoded)
+    if view is None:
+        whole = _loaded(image, reduction)
+    elif reduction > decoded:
+        whole = _picture(view, image, reduction // decoded)
+    else:
+        (left, top, right, bottom), covered = _window(box, view.shape[1::-1], reduction)
+        return _picture(view[top:bottom, left:right], image), covered
+    window, covered = _window(box, whole.size, reduction)
+    return whole.crop(window), covered
+
+
+def _picture(pixels: NDArray[np.uint8], image: Image.Image, reduction: int = 1) -> Image.Image:
+    """Return a reduced copy of the pixels as a picture, with what the file says of them."""
+    import numpy as np
+    from PIL import Image
+
+    if pixels.shape[2] == FOUR_BYTES:  # Pillow's own layout: read without a copy
+        height, width = pixels.shape[:2]
+        data = np.ascontiguousarray(pixels)
+        picture = Image.frombuffer("RGBX", (width, height), data, "raw", "RGBX", 0, 1)
+    else:
+        picture = Image.fromarray(pixels)
+    if reduction > 1:
+        picture = picture.reduce(reduction)
+    if picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    picture.info = dict(image.info)
+    return picture
+
+
+def _window(
+    box: Box, size: tuple[int, ...], reduction: int
+) -> tuple[tuple[int, int, int, int], Box]:
+    """Return left, top, right and bottom of `box` in reduced pixels, and what they cover.
+
+    The last reduced pixel may reach beyond the picture: it stands for as many as any other.
+    """
+    left, top = max(0, int(box.x / reduction)), max(0, int(box.y / reduction))
+    right = min(size[0], math.ceil((box.x + box.width) / reduction))
+    bottom = min(size[1], math.ceil((box.y + box.height) / reduction))
+    width, height = (right - left) * reduction, (bottom - top) * reduction
+    return (left, top, right, bottom), Box(left * reduction, top * reduction, width, height)
+
+
+def _jpeg_view(image: Image.Image, path: Path, reduction: int) -> NDArray[np.uint8] | None:
+    """Return the pixels of a JPEG, (height, width, 3 or 4), in a buffer that is this thread's own.
+
+    RGB, three bytes a pixel, in full, where memory counts; else four bytes, the last unused.
+
+    They are valid until the next call in the same thread, which, if it asks for the same again,
+    gets them without decoding. None for what simplejpeg does not read as it should: no JPEG, grey
+    (its profile fits grey pixels only), four colours, or damaged (Pillow says what is wrong).
+
+    As fast as Pillow at a quarter; in full 45 ms instead of 80 for 12 MP, and 36 MB that are kept
+    instead of 48 that come and go. Half scale costs 4 ms more than a quarter, a second decode 34
+    (measured, Pillow 12.3, simplejpeg 1.9).
+    """
+    if image.format not in JPEG_FORMATS or image.mode != "RGB":
+        return None
+    import numpy as np
+    import simplejpeg
+
+    status = path.stat()
+    file = (path, status.st_ino, status.st_mtime_ns, status.st_size, reduction)
+    if getattr(_thread, "file", None) == file:
+        known: NDArray[np.uint8] = _thread.view
+        return known
+    width, height = math.ceil(image.width / reduction), math.ceil(image.height / reduction)
+    channels = 3 if reduction == 1 else FOUR_BYTES
+    size = width * height * channels
+    buffer = getattr(_thread, "buffer", b"")
+    if len(buffer) < size:
+        buffer = np.empty(size, np.uint8)
+        if size <= LARGEST_BUFFER_BYTES:
+            _thread.buffer = buffer
+    _thread.file = _thread.view = None
+    try:
+        view: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            path.read_bytes(),
+            "RGB" if channels == 3 else "RGBX",
+            min_height=height,
+            min_width=width,
+            buffer=buffer,
+        )
+    except ValueError:
+        return None
+    if view.shape != (height, width, channels):
+        return None
+    if size <= LARGEST_BUFFER_BYTES:
+        _thread.file, _thread.view = file, view
+    return view
+
+
+def _loaded(image: Image.Image, reduction: int) -> Image.Image:
+    """Return the stored pixels as Pillow reads them, reduced by the decoder or by area."""
+    width, height = image.size
+    if reduction > 1:
+        # draft() takes the largest of 1, 2, 4, 8 that keeps both sides above what it is given.
+        image.draft("RGB", (max(1, width // reduction), max(1, height // reduction)))
+    rest = reduction // max(1, round(width / image.width))
+    image.load()
+    loaded = _narrow(image) if image.mode in WIDE_MODES else image
+    if rest > 1:
+        if loaded.mode not in {"RGB", "L", "CMYK"} or "transparency" in loaded.info:
+            loaded = clean(to_srgb(loaded))
+        loaded = loaded.reduce(rest)
+    return loaded
+
+
+def _narrow(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits by its high byte."""
+    import numpy as np
+    from PIL import Image
+
+    grey = (np.asarray(image).astype(np.int64).clip(0, 0xFFFF) >> 8).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")

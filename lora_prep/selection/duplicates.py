@@ -1,0 +1,98 @@
+"""The same picture twice: the best stays, the others name it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lora_prep.model import NoteCode, Reason, ReasonCode
+from lora_prep.selection.candidates import Candidate
+from lora_prep.selection.person import Identity, distance
+
+__all__ = ["Singled", "single_out"]
+
+NEAR_BITS = 6
+"""Of 64 bits of pHash: two pictures that differ in no more are one. Copies of a sample photo at
+half the size and JPEG quality 70 differ in 2, different photos of one person in 16 and more."""
+
+SIMILAR_BITS = 10
+"""Up to here the report says that two are alike; as a limit it took 24 innocent pairs in 100."""
+
+BURST_S = 3.0
+"""Seconds between two photos of one burst."""
+
+BURST_BITS = 14
+"""Of 64 bits: within a burst hands and heads move."""
+
+ALL_BITS = 64
+AGAINST = frozenset({ReasonCode.DUPLICATE, ReasonCode.NEAR_DUPLICATE})
+
+SAME_MOMENT = 0.3
+"""Share of the pack's cut: faces this near show one moment. One person in different photos is 0.22
+apart and more (of 0.6), crops and copies of one photo 0.1 and less. The pHash of the face alone is
+not enough: two photos with one expression differ in 6 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Singled:
+    """What stays, and for every other photo why it goes; similar: notes on what stays."""
+
+    stay: tuple[Candidate, ...]
+    copies: tuple[tuple[Candidate, Reason], ...]
+    similar: dict[str, Reason]
+
+
+def single_out(candidates: Sequence[Candidate], identity: Identity | None) -> Singled:
+    """Leave one of each picture: the best. Without `identity` no embeddings are compared."""
+    stay: list[Candidate] = []
+    copies: list[tuple[Candidate, Reason]] = []
+    similar: dict[str, Reason] = {}
+    for candidate in sorted(candidates, key=lambda one: one.rank):
+        likeness = [_likeness(candidate, better, identity) for better in stay]
+        against = [reason for reason in likeness if reason and reason.code in AGAINST]
+        if against:
+            copies.append((candidate, against[0]))
+            continue
+        stay.append(candidate)
+        if note := next(filter(None, likeness), None):
+            similar[candidate.name] = note
+    return Singled(tuple(stay), tuple(copies), similar)
+
+
+def _likeness(one: Candidate, better: Candidate, identity: Identity | None) -> Reason | None:
+    """Return why `one` is the same picture as `better`, or a note that it is much like it."""
+    if one.photo.sha256 == better.photo.sha256:
+        return Reason(ReasonCode.DUPLICATE, f"The same file as {better.name}.")
+    if one.fingerprint.pixels_sha256 == better.fingerprint.pixels_sha256:
+        return Reason(ReasonCode.DUPLICATE, f"The same picture as {better.name}, saved again.")
+    bits = (one.fingerprint.phash ^ better.fingerprint.phash).bit_count()
+    if bits > NEAR_BITS and identity:
+        bits = min(bits, _face_bits(one, better, identity))
+    if bits <= NEAR_BITS and not one.by_hand:
+        hint = f"Nearly the same picture as {better.name}."
+        return Reason(ReasonCode.NEAR_DUPLICATE, hint, bits, NEAR_BITS, "bits of 64")
+    if bits <= BURST_BITS and not one.by_hand and (seconds := _seconds(one, better)) <= BURST_S:
+        hint = f"From one burst with {better.name}, {seconds:.0f} s apart."
+        return Reason(ReasonCode.NEAR_DUPLICATE, hint, bits, BURST_BITS, "bits of 64")
+    if bits <= SIMILAR_BITS:
+        hint = f"Much like {better.name}; another situation would teach more."
+        return Reason(NoteCode.SIMILAR, hint, bits, SIMILAR_BITS, "bits of 64")
+    return None
+
+
+def _face_bits(one: Candidate, other: Candidate, identity: Identity) -> int:
+    """Return by how many bits the faces differ, if both show one moment; else all of them."""
+    if one.face.phash is None or other.face.phash is None:
+        return ALL_BITS
+    bits = (one.face.phash ^ other.face.phash).bit_count()
+    vectors = one.face.face.embedding, other.face.face.embedding
+    if bits > SIMILAR_BITS or not all(vectors):
+        return ALL_BITS
+    return bits if distance(*vectors, identity.metric) <= SAME_MOMENT * identity.cut else ALL_BITS
+
+
+def _seconds(one: Candidate, other: Candidate) -> float:
+    if not one.photo.taken_at or not other.photo.taken_at:
+        return math.inf
+    return abs((one.photo.taken_at - other.photo.taken_at).total_seconds())

@@ -1,0 +1,163 @@
+"""From a folder to a selection and its crops: the settings meet the rooms here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_prep.bundle import read_captions
+from lora_prep.cropping import crop_photos
+from lora_prep.errors import ConfigurationError
+from lora_prep.events import Event, Listener, ignore
+from lora_prep.faces import FaceAnalyser, FacePack, find_pack
+from lora_prep.framing import smallest_face_px
+from lora_prep.inspection import AnalysisCache, Limits, inspect_photos
+from lora_prep.model import Crop, Framing, Selection
+from lora_prep.photos import FoundFile, find_photos
+from lora_prep.report import write_contact_sheet
+from lora_prep.selection import (
+    Identity,
+    Override,
+    Wanted,
+    overrides_path,
+    read_overrides,
+    select_photos,
+)
+from lora_prep.settings import Settings, home_folder
+from pipelines.runs import Run
+
+__all__ = ["Inspected", "crop_selection", "inspect_folder"]
+
+CACHE = "cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A selection with what it was made by. cache: None when it is switched off."""
+
+    selection: Selection
+    pack: FacePack
+    pack_sha256: str
+    overrides: dict[str, Override]
+    cache: AnalysisCache | None
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Return what the manifest says of the face pack and of decisions made by hand."""
+        decided = {
+            key: {"verdict": one.verdict, "crop": one.crop and one.crop.to_json()}
+            for key, one in self.overrides.items()
+        }
+        pack = {"name": self.pack.name, "licence": self.pack.licence, "sha256": self.pack_sha256}
+        return {"face_pack": pack, "overrides": decided}
+
+
+def inspect_folder(folder: Path, settings: Settings, on_event: Listener = ignore) -> Inspected:
+    """Judge every file of a folder and choose the set.
+
+    Raises:
+        NotAPhotoFolder, NoPhotos: there is nothing to judge.
+        ConfigurationError: the overrides or the reference photo cannot be used.
+        MissingDependency: insightface or a system library is missing.
+    """
+    wanted = settings.dataset
+    framing = Framing(wanted.framing)
+    files = find_photos(folder, skip=home_folder())
+    overrides = _overrides(folder, settings)
+    faces = settings.faces
+    analyser = FaceAnalyser(
+        find_pack(faces.pack, home_folder(), accept_noncommercial=faces.accept_noncommercial)
+    )
+    cache = None
+    if wanted.cache:
+        cache = AnalysisCache(home_folder() / CACHE, analyser.fingerprint)
+        cache.prune()
+    limits = Limits(smallest_face_px(wanted.min_size, framing), wanted.min_size)
+    identity = None
+    if wanted.identity:
+        reference = _reference(wanted.reference, analyser, limits, cache)
+        identity = Identity(analyser.pack.metric, analyser.pack.cut, reference)
+    findings = inspect_photos(
+        files, analyser, limits, cache=cache, workers=wanted.workers, on_event=on_event
+    )
+    selection = select_photos(
+        folder,
+        findings,
+        Wanted(
+            needed=wanted.min_images,
+            at_most=wanted.max_images,
+            framing=framing,
+            min_size_px=wanted.min_size,
+            identity=identity,
+            overrides=overrides,
+        ),
+    )
+    _tell_of_unknown(overrides, selection, on_event)
+    return Inspected(selection, analyser.pack, analyser.fingerprint, overrides, cache)
+
+
+def crop_selection(
+    run: Run, inspected: Inspected, settings: Settings, on_event: Listener = ignore
+) -> tuple[Crop, ...]:
+    """Crop the kept photos, of a set that is too small the usable ones; draw the contact sheet.
+
+    Raises:
+        CaptionInvalid: captions are asked for and some cannot be used.
+    """
+    selection, wanted = inspected.selection, settings.dataset
+    shown = selection.kept or selection.usable
+    captions = {}
+    if wanted.captions and selection.kept:
+        photos = [verdict.photo for verdict in shown if verdict.photo]
+        captions = read_captions(photos, settings.trainer.trigger_word)
+        message = f"{len(captions)} of {len(photos)} photos have a caption"
+        on_event(Event("prepare", message, kind="note"))
+    crops = crop_photos(
+        shown,
+        run.path / "crops",
+        size_px=wanted.size,
+        captions=captions,
+        cache=home_folder() / CACHE / "crops" if inspected.cache else None,
+        workers=wanted.workers,
+        on_event=on_event,
+    )
+    title = selection.folder.resolve().name
+    write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=title)
+    return crops
+
+
+def _overrides(folder: Path, settings: Settings) -> dict[str, Override]:
+    if settings.dataset.overrides:
+        return read_overrides(Path(settings.dataset.overrides), needed=True)
+    return read_overrides(overrides_path(home_folder(), folder))
+
+
+def _reference(
+    path: str | None, analyser: FaceAnalyser, limits: Limits, cache: AnalysisCache | None
+) -> tuple[float, ...] | None:
+    """Return the embedding of the one face in the reference photo."""
+    if path is None:
+        return None
+    photo = Path(path).expanduser()
+    (finding,) = inspect_photos(
+        [FoundFile(photo.name, photo)], analyser, limits, cache=cache, workers=1
+    )
+    embeddings = [face.face.embedding for face in finding.faces if face.face.embedding]
+    if len(embeddings) == 1:
+        return embeddings[0]
+    reasons = [*finding.reasons, *(reason for face in finding.faces for reason in face.reasons)]
+    raise ConfigurationError(
+        f"The reference photo {photo} does not show whom you mean.",
+        why=reasons[0].hint if reasons else f"It shows {len(embeddings)} people.",
+        fix="Give a sharp photo of that person alone.",
+    )
+
+
+def _tell_of_unknown(
+    overrides: dict[str, Override], selection: Selection, on_event: Listener
+) -> None:
+    known = {verdict.photo.sha256 for verdict in selection.verdicts if verdict.photo}
+    if unknown := len(set(overrides) - known):
+        photos = "photo that is" if unknown == 1 else "photos that are"
+        message = f"the overrides name {unknown} {photos} not in this folder"
+        on_event(Event("prepare", message, kind="note"))

@@ -1,0 +1,196 @@
+"""The file decisions made by hand stand in: read whole, or refused with its reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from lora_prep.errors import ConfigurationError
+from lora_prep.model import Box
+from lora_prep.selection import (
+    Override,
+    overrides_path,
+    read_overrides,
+)
+from tests.sample import examples
+
+HASH = "b7f9f3c8f984511427d8df0d84e85b7d9c50fc733d226a007e7c65a20c986a7e"
+
+
+def written(folder: Path, text: str | bytes) -> Path:
+    path = folder / "overrides.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_every_kind_of_decision_is_read(tmp_path: Path) -> None:
+    text = f"""
+schema = 1
+[photos.{"a" * 64}]
+file = "ada_01.jpg"
+verdict = "keep"
+[photos.{"b" * 64}]
+verdict = "leave_out"
+[photos.{"c" * 64}]
+crop = [120, 80, 900]
+[photos.{"d" * 64}]
+verdict = "keep"
+crop = [0, 0, 1]
+[photos.{"e" * 64}]
+"""
+
+    assert read_overrides(written(tmp_path, text)) == {
+        "a" * 64: Override("keep"),
+        "b" * 64: Override("leave_out"),
+        "c" * 64: Override(None, Box(120, 80, 900, 900)),
+        "d" * 64: Override("keep", Box(0, 0, 1, 1)),
+        "e" * 64: Override(),
+    }
+
+
+def test_no_file_is_no_decision_unless_it_was_asked_for(tmp_path: Path) -> None:
+    assert read_overrides(tmp_path / "none.toml") == {}
+    assert read_overrides(written(tmp_path, "")) == {}
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        read_overrides(tmp_path / "none.toml", needed=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("not toml", "Expected '='"),
+        (b"\xff\xfe\x00", "decode"),
+        ("x = 1", r"\[photos.SHA256\]"),
+        ("photos = 5", r"\[photos.SHA256\]"),
+        ("[[photos]]\nverdict = 'keep'", r"\[photos.SHA256\]"),
+        ("[photo.x]", r"\[photos.SHA256\]"),
+        ("[photos.ada_01]", "'ada_01' is no SHA-256"),
+        (f"[photos.{HASH.upper()}]", "no SHA-256"),
+        (f"[photos.{HASH[:-1]}]", "no SHA-256"),
+        (f'[photos."{HASH}\\n"]', "no SHA-256"),
+        (f"[photos]\n{HASH} = 'keep'", "may hold file, verdict and crop"),
+        (f"[photos.{HASH}]\nverdikt = 'keep'", "may hold file, verdict and crop"),
+        (f"[photos.{HASH}]\nverdict = 'Keep'", "not 'Keep'"),
+        (f"[photos.{HASH}]\nverdict = true", "not True"),
+        (f"[photos.{HASH}]\nverdict = ['keep']", r"not \['keep'\]"),
+        (f"[photos.{HASH}]\ncrop = 900", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = []", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = [1, 2]", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = [1, 2, 3, 4]", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = [-1, 2, 900]", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = [1, -2, 900]", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = [1, 2, 0]", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = [1.0, 2, 900]", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = [true, 2, 900]", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = ['1', 2, 900]", "left, top, side"),
+        (f"[photos.{HASH}]\ncrop = [nan, 2, 900]", "left, top, side"),
+        (f"[photos.{HASH}]\n[photos.{HASH}]", "twice|overwrite|declare"),
+        ("photos = " + "[" * 5000, "nested|Invalid"),
+        (f"[photos.{HASH}]\nfile = {'9' * 5000}", "digits"),
+    ],
+)
+def test_a_malformed_file_is_refused_with_its_reason(
+    tmp_path: Path, text: str | bytes, why: str
+) -> None:
+    path = written(tmp_path, text)
+
+    with pytest.raises(ConfigurationError) as refusal:
+        read_overrides(path)
+
+    assert str(path) in refusal.value.what
+    assert re.search(why, refusal.value.why)
+    assert "inspect --json" in refusal.value.fix
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        read_overrides(tmp_path)
+
+
+values = st.recursive(
+    st.one_of(
+        st.booleans(),
+        st.integers(-10, 2000),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.sampled_from(["keep", "leave_out", "crop", "", "K\u0000"]),
+    ),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=5,
+)
+tables = st.dictionaries(
+    st.sampled_from([HASH, "a" * 64, "A" * 64, "ada"]),
+    st.dictionaries(st.sampled_from(["file", "verdict", "crop", "side"]), values, max_size=3),
+    max_size=2,
+)
+
+
+@examples(80)
+@hypothesis.given(tables)
+def test_any_values_are_read_or_refused(tables: dict[str, dict[str, Any]]) -> None:
+    lines = []
+    for key, table in tables.items():
+        lines.append(f"[photos.{key}]")
+        lines += [f"{name} = {json.dumps(value)}" for name, value in table.items()]
+    path = written(Path.cwd(), "\n".join(lines))
+
+    fit = all(
+        re.fullmatch("[0-9a-f]{64}", key)
+        and "side" not in table
+        and table.get("verdict", "keep") in ("keep", "leave_out")
+        and _is_crop(table.get("crop", [0, 0, 1]))
+        for key, table in tables.items()
+    )
+    if not fit:
+        with pytest.raises(ConfigurationError):
+            read_overrides(path)
+        return
+    read = read_overrides(path)
+    assert set(read) == set(tables)
+    for key, override in read.items():
+        assert override.verdict == tables[key].get("verdict")
+        crop = override.crop and [override.crop.x, override.crop.y, override.crop.width]
+        assert crop == tables[key].get("crop")
+
+
+def _is_crop(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and [type(number) for number in value] == [int, int, int]
+        and value[0] >= 0
+        and value[1] >= 0
+        and value[2] >= 1
+    )
+
+
+@examples(60)
+@hypothesis.given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        read_overrides(written(Path.cwd(), data))
+    except ConfigurationError:
+        return
+
+
+def test_each_folder_has_a_file_of_its_own(tmp_path: Path) -> None:
+    for name in ("ada", "ben"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "ada")
+    ada, ben, link = (overrides_path(tmp_path, tmp_path / one) for one in ("ada", "ben", "link"))
+
+    assert ada.parent == tmp_path / "overrides"
+    assert ada == link == overrides_path(tmp_path, tmp_path / "ben" / ".." / "ada")
+    assert ada != ben
+    assert "ada" not in ada.name
+
+
+def test_a_folder_whose_name_is_no_utf_8_has_one_too(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+
+    assert overrides_path(tmp_path, tmp_path / name).suffix == ".toml"
