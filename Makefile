@@ -26,6 +26,8 @@ fast: .venv/dev.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/verdicts.py
+	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/whole_way.py
 
 pictures: .venv/dev.stamp

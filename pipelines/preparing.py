@@ -25,6 +25,7 @@ from lora_prep.selection import (
     select_photos,
 )
 from lora_prep.settings import Settings, home_folder
+from lora_prep.workers import free_memory
 from pipelines.runs import Run
 
 __all__ = ["Inspected", "crop_selection", "inspect_folder"]
@@ -112,6 +113,7 @@ def crop_selection(
         captions = read_captions(photos, settings.trainer.trigger_word)
         message = f"{len(captions)} of {len(photos)} photos have a caption"
         on_event(Event("prepare", message, kind="note"))
+    free_memory()  # the models are not needed any more, and whole photos are decoded now
     crops = crop_photos(
         shown,
         run.path / "crops",

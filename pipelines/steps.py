@@ -340,7 +340,7 @@ def _why_not_enough(selection: Selection) -> str | None:
     try:
         require_enough(selection)
     except LoraPrepError as error:
-        return f"{error.what}\n{error.why}\n{error.fix}"
+        return f"{error.why}\n{error.fix}"  # what happened is the report's own headline
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from concurrent.futures import BrokenExecutor
@@ -10,7 +11,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from lora_prep.workers import core_count, side_by_side
+from lora_prep.workers import core_count, free_memory, side_by_side
 from tests.sample import examples
 
 
@@ -152,3 +153,12 @@ def test_a_listener_that_fails_ends_it() -> None:
 
 def test_nothing_to_do_is_done() -> None:
     assert side_by_side(lambda item: item, [], workers=4) == []
+
+
+def test_memory_is_freed_and_used_again() -> None:
+    before = bytearray(1000)
+
+    free_memory()
+
+    assert before == bytearray(1000)
+    assert gc.isenabled()

@@ -18,8 +18,11 @@ def clean(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """Return an RGB copy in sRGB, by the embedded profile; what is transparent becomes white."""
-    from PIL import Image, ImageCms
+    """Return a picture as RGB in sRGB, by its profile; what is transparent becomes white.
+
+    One that is so already is returned as it is.
+    """
+    from PIL import ImageCms
 
     profile = image.info.get("icc_profile")
     if "A" in image.getbands() or "transparency" in image.info:
@@ -34,8 +37,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
             converted = None  # a profile that does not fit the pixels is worth less than none
         if converted is not None:
             return converted
-    converted = image.convert("RGB")
-    return converted if converted is not image else Image.Image.copy(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:

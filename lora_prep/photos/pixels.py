@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_prep.model import Box
 from lora_prep.photos.colours import clean, to_srgb
+from lora_prep.workers import core_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,12 +26,14 @@ WIDE_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 JPEG_FORMATS = frozenset({"JPEG", "MPO"})
 JPEG_LARGEST_REDUCTION = 8
 
-LARGEST_BUFFER_BYTES = 160_000_000
-"""What a thread keeps for the next JPEG: 50 MP. The pixels of a larger one are freed again."""
+LARGEST_KEPT_BYTES = 80_000_000
+"""Size of a buffer that is kept for the next JPEG: 26 MP in full. A larger one is freed again."""
 
 FOUR_BYTES = 4
 
 _thread = threading.local()
+_spare_buffers: list[NDArray[np.uint8]] = []
+_full_decodes = threading.BoundedSemaphore(max(1, core_count() // 2))
 
 
 def power_of_two_below(ratio: float) -> int:
@@ -47,14 +52,14 @@ def load_part(
     """
     finer = reduction // 2 if look_closer and reduction > 1 else reduction
     decoded = min(finer, JPEG_LARGEST_REDUCTION)
-    view = _jpeg_view(image, path, decoded)
-    if view is None:
-        whole = _loaded(image, reduction)
-    elif reduction > decoded:
-        whole = _picture(view, image, reduction // decoded)
-    else:
-        (left, top, right, bottom), covered = _window(box, view.shape[1::-1], reduction)
-        return _picture(view[top:bottom, left:right], image), covered
+    whole = None
+    with _jpeg_pixels(image, path, decoded) as pixels:
+        if pixels is not None and reduction == decoded:
+            (left, top, right, bottom), covered = _window(box, pixels.shape[1::-1], reduction)
+            return _picture(pixels[top:bottom, left:right], image), covered
+        if pixels is not None:
+            whole = _picture(pixels, image, reduction // decoded)
+    whole = whole or _loaded(image, reduction)
     window, covered = _window(box, whole.size, reduction)
     return whole.crop(window), covered
 
@@ -92,40 +97,71 @@ def _window(
     return (left, top, right, bottom), Box(left * reduction, top * reduction, width, height)
 
 
-def _jpeg_view(image: Image.Image, path: Path, reduction: int) -> NDArray[np.uint8] | None:
-    """Return the pixels of a JPEG, (height, width, 3 or 4), in a buffer that is this thread's own.
+@contextmanager
+def _jpeg_pixels(
+    image: Image.Image, path: Path, reduction: int
+) -> Iterator[NDArray[np.uint8] | None]:
+    """Lend the pixels of a JPEG, (height, width, 3 or 4): RGB, four bytes a pixel when reduced.
 
-    RGB, three bytes a pixel, in full, where memory counts; else four bytes, the last unused.
-
-    They are valid until the next call in the same thread, which, if it asks for the same again,
-    gets them without decoding. None for what simplejpeg does not read as it should: no JPEG, grey
-    (its profile fits grey pixels only), four colours, or damaged (Pillow says what is wrong).
+    None for what simplejpeg does not read as it should: no JPEG, grey (its profile fits grey pixels
+    only), four colours, or damaged (Pillow says what is wrong).
 
     As fast as Pillow at a quarter; in full 45 ms instead of 80 for 12 MP, and 36 MB that are kept
     instead of 48 that come and go. Half scale costs 4 ms more than a quarter, a second decode 34
     (measured, Pillow 12.3, simplejpeg 1.9).
     """
     if image.format not in JPEG_FORMATS or image.mode != "RGB":
-        return None
-    import numpy as np
-    import simplejpeg
+        yield None
+    elif reduction > 1:
+        yield _reduced_pixels(image, path, reduction)
+    else:
+        # Half of the workers decode in full while the others resize and encode: as fast, and half
+        # of the memory.
+        with _full_decodes:
+            buffer = _spare_buffers.pop() if _spare_buffers else None
+            buffer = _buffer_of(image.width * image.height * 3, buffer)
+            yield _decoded(path, (image.height, image.width, 3), buffer)
+            if len(buffer) <= LARGEST_KEPT_BYTES:
+                _spare_buffers.append(buffer)
 
+
+def _reduced_pixels(image: Image.Image, path: Path, reduction: int) -> NDArray[np.uint8] | None:
+    """Return reduced pixels in a buffer that is this thread's own.
+
+    They are valid until the next call in the same thread, which, if it asks for the same again,
+    gets them without decoding.
+    """
     status = path.stat()
     file = (path, status.st_ino, status.st_mtime_ns, status.st_size, reduction)
     if getattr(_thread, "file", None) == file:
-        known: NDArray[np.uint8] = _thread.view
+        known: NDArray[np.uint8] = _thread.pixels
         return known
-    width, height = math.ceil(image.width / reduction), math.ceil(image.height / reduction)
-    channels = 3 if reduction == 1 else FOUR_BYTES
-    size = width * height * channels
-    buffer = getattr(_thread, "buffer", b"")
-    if len(buffer) < size:
-        buffer = np.empty(size, np.uint8)
-        if size <= LARGEST_BUFFER_BYTES:
-            _thread.buffer = buffer
-    _thread.file = _thread.view = None
+    shape = (math.ceil(image.height / reduction), math.ceil(image.width / reduction), FOUR_BYTES)
+    buffer = _buffer_of(math.prod(shape), getattr(_thread, "buffer", None))
+    _thread.file = _thread.pixels = _thread.buffer = None
+    pixels = _decoded(path, shape, buffer)
+    if len(buffer) <= LARGEST_KEPT_BYTES:
+        _thread.buffer = buffer
+        if pixels is not None:
+            _thread.file, _thread.pixels = file, pixels
+    return pixels
+
+
+def _buffer_of(size: int, spare: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    import numpy as np
+
+    return spare if spare is not None and len(spare) >= size else np.empty(size, np.uint8)
+
+
+def _decoded(
+    path: Path, shape: tuple[int, int, int], buffer: NDArray[np.uint8]
+) -> NDArray[np.uint8] | None:
+    """Decode a JPEG to exactly this shape, strictly: None where anything is wrong with it."""
+    import simplejpeg
+
+    height, width, channels = shape
     try:
-        view: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             path.read_bytes(),
             "RGB" if channels == 3 else "RGBX",
             min_height=height,
@@ -134,11 +170,7 @@ def _jpeg_view(image: Image.Image, path: Path, reduction: int) -> NDArray[np.uin
         )
     except ValueError:
         return None
-    if view.shape != (height, width, channels):
-        return None
-    if size <= LARGEST_BUFFER_BYTES:
-        _thread.file, _thread.view = file, view
-    return view
+    return pixels if pixels.shape == shape else None
 
 
 def _loaded(image: Image.Image, reduction: int) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lora_prep.model import (
@@ -27,8 +27,9 @@ class Card:
     """One file as the page draws it.
 
     file: its name below the folder; crop: neutral name of its training picture; caption: the text
-    that goes with it; measures: numbers in words; thumbnail: a data: URI, None where the file
-    cannot be shown; doubted: it may show somebody else.
+    that goes with it; measures: numbers in words; thumbnail: makes a data: URI when it is drawn, so
+    that not all are in memory at once, None where the file cannot be shown; doubted: it may show
+    somebody else.
     """
 
     file: str
@@ -37,7 +38,7 @@ class Card:
     measures: tuple[str, ...]
     reasons: tuple[Reason, ...]
     notes: tuple[Reason, ...]
-    thumbnail: str | None
+    thumbnail: Callable[[], str | None]
     doubted: bool
 
 
@@ -115,10 +116,11 @@ def _person(photos: int, verdicts: Sequence[Verdict], pictures: Pictures) -> Per
 
 
 def _card(verdict: Verdict, crop: Crop | None, pictures: Pictures) -> Card:
-    if crop:
-        thumbnail = pictures.of_crop(crop)
-    else:
-        thumbnail = pictures.of_photo(verdict.photo) if verdict.photo else None
+    def thumbnail() -> str | None:
+        if crop:
+            return pictures.of_crop(crop)
+        return pictures.of_photo(verdict.photo) if verdict.photo else None
+
     return Card(
         file=verdict.name,
         crop=crop.name if crop else None,

@@ -25,6 +25,9 @@ COLUMNS = (5, 6, 4)
 """Grids to choose from; the one that leaves the fewest cells of the last row empty wins, the
 earlier of two equals."""
 
+SHOWN_MOST = 60
+"""Twice what a set has at most; a JPEG cannot be higher than 65,535 px."""
+
 JPEG_QUALITY = 88
 TITLE_SIZE_PX = 34
 SMALL_SIZE_PX = 20
@@ -34,7 +37,9 @@ PAPER, INK, MUTED, EMPTY = "#ffffff", "#1c1e21", "#6a6f76", "#e6e8eb"
 
 
 def write_contact_sheet(path: Path, crops: Sequence[Crop], *, title: str) -> bool:
-    """Write one JPEG with every crop, numbered by its neutral name, and return True.
+    """Write one JPEG with the crops, numbered by their neutral names, and return True.
+
+    Of more than 60 the first 60 are shown, and the sheet says so.
 
     Without crops nothing is written and the answer is False. The sheet is 1600 px wide and has no
     metadata. Pillow's own font has little more than ASCII: the title loses its accents, and letters
@@ -45,6 +50,9 @@ def write_contact_sheet(path: Path, crops: Sequence[Crop], *, title: str) -> boo
 
     if not crops:
         return False
+    count = plural(len(crops), "training picture")
+    if len(crops) > SHOWN_MOST:
+        count, crops = f"{SHOWN_MOST} of {count}", crops[:SHOWN_MOST]
     columns = min(COLUMNS, key=lambda columns: -len(crops) % columns)
     cell_px = (WIDTH_PX - 2 * MARGIN_PX - (columns - 1) * GAP_PX) // columns
     row_px = cell_px + LABEL_PX + GAP_PX
@@ -52,7 +60,7 @@ def write_contact_sheet(path: Path, crops: Sequence[Crop], *, title: str) -> boo
     height_px = MARGIN_PX + HEADER_PX + rows * row_px - GAP_PX + MARGIN_PX
     sheet = Image.new("RGB", (WIDTH_PX, height_px), PAPER)
     draw = ImageDraw.Draw(sheet)
-    _draw_header(draw, title, plural(len(crops), "training picture"))
+    _draw_header(draw, title, count)
     small = ImageFont.load_default(SMALL_SIZE_PX)
     for number, crop in enumerate(crops):
         row, column = divmod(number, columns)
@@ -94,7 +102,7 @@ def _picture(crop: Crop, side_px: int) -> Image.Image:
             picture = open_upright(path, least_side_px=side_px)
         except UnreadablePhoto:
             continue
-        picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+        picture.thumbnail((side_px, side_px), Image.Resampling.HAMMING)
         return picture
     return Image.new("RGB", (side_px, side_px), EMPTY)
 

@@ -52,7 +52,7 @@ def write_report(
     it the photo is decoded. It is written beside and renamed, so that `path` is whole or absent.
     """
     pictures = Pictures(preview_of)
-    page = _template().render(
+    page = _template().generate(
         title=title,
         folder=selection.folder.resolve().name,
         rehearsal=rehearsal,
@@ -69,7 +69,8 @@ def write_report(
         left_out=grouped(selection.having(Decision.LEFT_OUT), pictures),
     )
     part = path.with_name(path.name + ".part")
-    part.write_text(page, encoding="utf-8", newline="\n")
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(page)
     part.replace(path)
 
 

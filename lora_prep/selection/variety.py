@@ -42,9 +42,12 @@ def choose(
     """Return at most `at_most` photos: the best one, then always the best among the most different.
 
     Farthest-point choice (Gonzalez, 1985) with the distance weighted by quality; what is kept by
-    hand comes first. The same photos give the same choice, in whatever order they come.
+    hand comes first. The same photos give the same choice, in whatever order they come; when all
+    are taken, they come by their rank.
     """
     left = sorted(candidates, key=lambda one: one.rank)
+    if len(left) <= at_most:
+        return tuple(left)
     chosen: list[Candidate] = []
     nearest = [math.inf] * len(left)
     while left and len(chosen) < at_most:

@@ -37,6 +37,16 @@ def test_grid(tmp_path, crops, count, columns, rows):
         assert sum(last) == count - (rows - 1) * columns
 
 
+def test_of_a_very_large_set_the_first_are_shown(tmp_path, crops):
+    path = tmp_path / "contact_sheet.jpg"
+    write_contact_sheet(path, crops(2000), title="ada")
+    with Image.open(path) as sheet:
+        many = sheet.size
+    write_contact_sheet(path, crops(60), title="ada")
+    with Image.open(path) as sheet:
+        assert sheet.size == many
+
+
 def test_no_crops_no_file(tmp_path):
     path = tmp_path / "contact_sheet.jpg"
     assert write_contact_sheet(path, (), title="ada") is False

@@ -144,8 +144,8 @@ def test_neither_order_nor_names_change_the_choice(
     assert [one.photo.sha256 for one in choose(again, at_most, IDENTITY)] == [
         one.photo.sha256 for one in chosen
     ]
-    # Who asks for fewer gets the first of them.
-    assert choose(photos, at_most - 1, IDENTITY) == chosen[: at_most - 1]
+    # Who asks for fewer gets some of them.
+    assert set(names(choose(photos, at_most - 1, IDENTITY))) <= set(names(chosen))
 
 
 # ── framings of a mixed set ───────────────────────────────────────────────────────────────────
