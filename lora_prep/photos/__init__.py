@@ -11,12 +11,13 @@ from lora_prep.photos.decode import (
     read_photo,
 )
 from lora_prep.photos.find import FoundFile, find_photos
-from lora_prep.photos.pixels import power_of_two_below
+from lora_prep.photos.pixels import free_buffers, power_of_two_below
 
 __all__ = [
     "FoundFile",
     "UnreadablePhoto",
     "find_photos",
+    "free_buffers",
     "open_crop",
     "open_region",
     "open_upright",

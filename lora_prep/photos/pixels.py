@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["load_part", "power_of_two_below"]
+__all__ = ["free_buffers", "load_part", "power_of_two_below"]
 
 WIDE_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 """Pillow's grey modes with more than 8 bits, which convert() would clip instead of scale."""
@@ -39,6 +39,11 @@ _full_decodes = threading.BoundedSemaphore(max(1, core_count() // 2))
 def power_of_two_below(ratio: float) -> int:
     """Return the largest power of two that is not above `ratio`; 1 at least."""
     return 1 << (int(ratio).bit_length() - 1) if ratio >= 1 else 1
+
+
+def free_buffers() -> None:
+    """Give back the room for whole photos that was kept for the next one."""
+    _spare_buffers.clear()
 
 
 def load_part(
@@ -167,6 +172,7 @@ def _decoded(
             min_height=height,
             min_width=width,
             buffer=buffer,
+            fastupsample=True,  # 8 ms less; 55 dB and more from the smooth one, q95 itself is at 44
         )
     except ValueError:
         return None
