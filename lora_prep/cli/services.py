@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from lora_prep.addresses import is_loopback
 from lora_prep.cli.session import SessionParameter
 from lora_prep.embedded import services_status, start_services, stop_services
 from lora_prep.errors import ConfigurationError
@@ -22,28 +22,60 @@ __all__ = ["serve", "store_down", "store_status", "store_up"]
 
 def serve(
     *,
-    port: Annotated[int, Parameter(help="Port on 127.0.0.1; 0 takes a free one.")],
-    host: Annotated[str, Parameter(help="A loopback address.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port; 0 takes a free one.")],
+    host: Annotated[
+        str, Parameter(help="Address; off loopback it takes a key, and fetches from public hosts.")
+    ] = "127.0.0.1",
     rank: Annotated[int | None, Parameter(help="Rank of the LoRAs it returns.")] = None,
+    keys_file: Annotated[
+        Path | None, Parameter(help="One key a line; each sees its own tasks only.")
+    ] = None,
+    public_url: Annotated[str, Parameter(help="What its links begin with, behind a proxy.")] = "",
+    tasks_at_once: Annotated[int, Parameter(help="Tasks of one key at a time; more wait.")] = 3,
+    price_usd: Annotated[float, Parameter(help="Price of 1,000 steps; 0 is free.")] = 0.0,
+    balance_usd: Annotated[float, Parameter(help="What each key has to spend.")] = 0.0,
+    clock_offset_s: Annotated[
+        float, Parameter(help="Live this far ahead of the time, to see results expire.")
+    ] = 0.0,
+    fault: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Let something go wrong, as NAME[@PLACE][:COUNT]; repeatable. "
+            "A name that is none lists them all."
+        ),
+    ] = (),
 ) -> None:
     """Run the trainer service: the trainer's HTTP API on this machine, in rehearsal mode.
 
-    It takes the key that WAVESPEED_API_KEY holds; without one it makes a key and says in which
-    file it lies. It runs until it is stopped.
+    It takes the key that WAVESPEED_API_KEY holds, or those of the keys file; without either one it
+    makes a key and says in which file it lies. It runs until it is stopped. What it is, in OpenAPI,
+    stands at /openapi.json.
     """
-    if not 0 <= port <= MAX_PORT or not is_loopback(f"http://{host}"):
+    if not 0 <= port <= MAX_PORT:
         raise ConfigurationError(
-            f"The trainer service cannot listen on {host} port {port}.",
-            why="It takes a port up to 65535 on a loopback address.",
+            f"The trainer service cannot listen on port {port}.",
+            why=f"A port is a number up to {MAX_PORT}.",
             fix="Use: lora-prep serve --port 8000",
         )
     embedded = load_settings().embedded
     state = home_folder() / "trainer_service"
+    values = {
+        "--host": host,
+        "--port": port,
+        "--state-folder": state,
+        "--rank": rank or embedded.rehearsal_rank,
+        "--blocks": embedded.rehearsal_blocks,
+        "--seconds": embedded.rehearsal_s,
+        "--public-url": public_url,
+        "--tasks-at-once": tasks_at_once,
+        "--price-usd": price_usd,
+        "--balance-usd": balance_usd,
+        "--clock-offset-s": clock_offset_s,
+    }
     command = [sys.executable, "-m", "lora_prep.trainer_service"]
-    command += ["--host", host, "--port", str(port), "--state-folder", str(state)]
-    command += ["--rank", str(rank or embedded.rehearsal_rank)]
-    command += ["--blocks", str(embedded.rehearsal_blocks)]
-    command += ["--seconds", str(embedded.rehearsal_s)]
+    command += [f"{name}={value}" for name, value in values.items()]
+    command += [f"--keys-file={keys_file}"] if keys_file else []
+    command += [f"--fault={spelling}" for spelling in fault]
     os.execv(sys.executable, command)  # noqa: S606  our own program takes this one's place
 
 

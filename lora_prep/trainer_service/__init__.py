@@ -8,11 +8,16 @@ it returns is well-formed and changes nothing (`lora_B` is zero), and says so in
 
 How a request travels through the modules:
 
-    app        HTTP: routes, the key, the envelope           protocol   the API in values
-    service    accept, find, hand out                        links      signed, expiring links
-    tasks      the task table in SQLite                      state      the folder that survives
-    workers    threads that take tasks                       server     socket, logging, the end
-    rehearsal  a task in, a LoRA file out  ->  dataset (fetch, count), lora (write)
+    server       socket, logging, the end            keys, options     who may, and for how much
+    app          routes, the key; beside it the      breakage, faults  what goes wrong on request
+                 handlers: predictions, account, media                 openapi: all of it described
+    service      accept, find, list, hand out        protocol, listing, answers   the API in values
+    tasks        what became of each training        database, state   the folder that survives
+    workers      threads that take tasks             catalogue         trainers and their ranges
+    backend      what trains: a job in, files out    rehearsal -> dataset (fetch, count), lora
+    webhooks     who is told of the end              deliveries        and who still has to be
+    uploads      files without a bucket              links             signed, expiring links
+    guard        which addresses may be asked
 
 The service stands apart: nothing in lora_prep imports it, and it uses only the base layer. Clients
 reach it over HTTP, as they would the hosted one. It needs `pip install "lora_prep[local]"`; this

@@ -1,7 +1,7 @@
 """`python -m lora_prep.trainer_service`: what `lora-prep serve` starts.
 
-The key is never an argument: other users of a machine can read those. It comes from
-WAVESPEED_API_KEY, or is made once and kept in the state folder.
+A key is never an argument: other users of a machine can read those. Keys come from --keys-file or
+WAVESPEED_API_KEY; without either one is made once and kept in the state folder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lora_prep.errors import LoraPrepError, MissingDependency
+from lora_prep.trainer_service.faults import FAULTS
 
 USAGE_EXIT = 2
 INTERRUPTED_EXIT = 130
@@ -39,7 +40,7 @@ def main() -> int:
 
 def _serve(options: argparse.Namespace, parent: int) -> None:
     try:
-        from lora_prep.trainer_service.server import end_with_parent, serve
+        from lora_prep.trainer_service.server import Settings, end_with_parent, serve
     except ModuleNotFoundError as error:
         if error.name not in {"starlette", "uvicorn"}:
             raise
@@ -50,14 +51,8 @@ def _serve(options: argparse.Namespace, parent: int) -> None:
         ) from error
     if options.exit_with_parent:
         end_with_parent(parent)
-    serve(
-        options.state_folder,
-        host=options.host,
-        port=options.port,
-        rank=options.rank,
-        blocks=options.blocks,
-        seconds=options.seconds,
-    )
+    values = vars(options)
+    serve(Settings(**{name: values[name] for name in values.keys() - {"exit_with_parent"}}))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,20 +62,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--port", type=_number(int, 0, 65535), default=0, help="0 takes a free one")
-    add("--host", default="127.0.0.1", help="a loopback address")
+    add("--host", default="127.0.0.1", help="an address; off loopback it takes a key")
     add("--state-folder", type=Path, required=True, help="tasks, outputs and the key live here")
     add("--rank", type=_number(int, 1, 128), default=4, help="rank of the LoRA")
     add("--blocks", type=_number(int, 1, 40), default=40, help="blocks of the LoRA")
     add("--seconds", type=_number(float, 0, 86400), default=2.0, help="how long a task takes")
+    add("--keys-file", type=Path, help="one key a line; each sees its own tasks only")
+    add("--public-url", default="", help="what links begin with, behind a proxy")
+    at_once = _number(int, 1, 1000)
+    add("--tasks-at-once", type=at_once, default=3, help="for each key; more wait")
+    money = _number(float, 0, 10**9)
+    add("--price-usd", type=money, default=0.0, help="of 1,000 steps; 0 is free")
+    add("--balance-usd", type=money, default=0.0, help="of each key at the beginning")
+    ahead = _number(float, 0, 10**9)
+    add("--clock-offset-s", type=ahead, default=0.0, help="live this far ahead, to see the expiry")
+    add(
+        "--fault",
+        dest="faults",
+        action="append",
+        default=[],
+        metavar="NAME[@PLACE][:COUNT]",
+        help=f"let something go wrong; repeatable: {', '.join(FAULTS)}",
+    )
     add("--exit-with-parent", action="store_true", help="end when the starting process ends")
     return parser
 
 
-def _number(kind: type[int | float], least: int, most: int) -> Callable[[str], int | float]:
+def _number(kind: type[int | float], least: float, most: float) -> Callable[[str], int | float]:
     def parse(text: str) -> int | float:
         value = kind(text)
         if not least <= value <= most:  # not a number (nan) fails this too
-            raise argparse.ArgumentTypeError(f"must be between {least} and {most}")
+            raise argparse.ArgumentTypeError(f"must be between {least:g} and {most:g}")
         return value
 
     parse.__name__ = "number"  # argparse: "invalid number value: 'x'"

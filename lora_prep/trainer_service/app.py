@@ -1,62 +1,72 @@
-"""The HTTP face of the service: routes, the key, and the documented envelope.
+"""The HTTP face of the service: routes, keys, and the documented envelope.
 
-POST /api/v3/wavespeed-ai/wan-14b-trainer             submit                       key
-GET  /api/v3/predictions/{id}/result                  status and outputs           key
-GET  /api/v3/wavespeed-ai/wan-trainer{id}/result      the same: the documentation page of this
-                                                      trainer prints this path     key
-GET  /outputs/...                                     a LoRA file                  signed link
-GET  /_service/ready                                  is it up                     open
-GET  /_service/stats                                  accepted, completed, failed  key
+POST /api/v3/<model>                                  submit; ?webhook=URL          key
+GET  /api/v3/predictions/{id}/result                  status and outputs            key
+GET  /api/v3/predictions/{id}                         the same                      key
+GET  /api/v3/wavespeed-ai/wan-trainer{id}/result      the same: the documentation page of the
+                                                      Wan trainer prints this path  key
+POST /api/v3/predictions                              list                          key
+POST /api/v3/predictions/{id}/cancel                  cancel                        key
+POST /api/v3/predictions/delete                       delete                        key
+GET  /api/v3/balance, models, webhook/secret                                        key
+POST /api/v3/model/price, model/pricing               a quote                       key
+POST /api/v3/media/uploads                            a ticket                      key
+PUT  /uploads/...                                     the bytes of a ticket         signed link
+GET  /media/..., /outputs/...                         an upload, a LoRA file        signed link
+GET  /_service/ready, /openapi.json                                                 open
+GET  /_service/stats, /_service/progress/{id}                                       key
 """
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lora_prep.model import PredictionStatus
+from lora_prep.trainer_service.account import AccountHandlers
+from lora_prep.trainer_service.backend import Backend
+from lora_prep.trainer_service.breakage import Breakage
+from lora_prep.trainer_service.catalogue import CATALOGUE
+from lora_prep.trainer_service.faults import FaultScript
+from lora_prep.trainer_service.guard import Guard
 from lora_prep.trainer_service.links import LINK_ROUTE
-from lora_prep.trainer_service.protocol import (
-    MODEL,
-    BadRequest,
-    error_envelope,
-    parse_request,
-    rfc3339,
-    success_envelope,
-)
+from lora_prep.trainer_service.media import MediaHandlers
+from lora_prep.trainer_service.options import ServiceOptions, owner_of_key
+from lora_prep.trainer_service.predictions import PredictionHandlers
+from lora_prep.trainer_service.protocol import BadRequest, error_envelope
 from lora_prep.trainer_service.service import Clock, TrainerService, utc_now
 from lora_prep.trainer_service.state import StateFolder
-from lora_prep.trainer_service.tasks import Task
-from lora_prep.trainer_service.workers import Train
 
 __all__ = ["create_app"]
 
 PREFIX: Final = "/api/v3"
-MAX_BODY_BYTES: Final = 1024**2  # parameters; a data set travels by its URL
 
 
 def create_app(
-    state: StateFolder, *, api_key: str, train: Train, clock: Clock = utc_now
-) -> Starlette:
+    state: StateFolder,
+    options: ServiceOptions,
+    backend: Backend,
+    *,
+    clock: Clock = utc_now,
+    faults: FaultScript | None = None,
+    guard: Guard | None = None,
+) -> ASGIApp:
     """Return the service as an ASGI app; it works on its tasks between lifespan start and end.
 
     Raises:
         ConfigurationError: another service works on the same state folder.
     """
-    service = TrainerService(state, train, clock=clock)
-    handlers = _Handlers(service)
-    with_key = [Middleware(_RequireKey, api_key=api_key)]
+    faults = faults or FaultScript()
+    guard = guard or Guard(closed=options.closed)
+    service = TrainerService(state, options, backend, clock=clock, guard=guard, faults=faults)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001
@@ -64,89 +74,62 @@ def create_app(
         yield
         service.stop()
 
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
-        exception_handlers={HTTPException: _refused, Exception: _failed},
-        routes=[
-            Mount(
-                PREFIX,
-                middleware=with_key,
-                routes=[
-                    Route(f"/{MODEL}", handlers.submit, methods=["POST"]),
-                    Route("/predictions/{id}/result", handlers.result),
-                    Route("/wavespeed-ai/wan-trainer{id}/result", handlers.result),
-                ],
-            ),
-            Route(LINK_ROUTE, handlers.output),
-            Route("/_service/ready", handlers.ready),
-            Route("/_service/stats", handlers.stats, middleware=with_key),
-        ],
+        exception_handlers={
+            HTTPException: _refused,
+            BadRequest: _bad_request,
+            Exception: _failed,
+        },
+        routes=_routes(service, [Middleware(_RequireKey, owners=options.owners)]),
     )
+    return Breakage(app, faults)
 
 
-class _Handlers:
-    """One method for each route. The plain ones run on threads: they wait for the disk."""
-
-    def __init__(self, service: TrainerService) -> None:
-        self._service = service
-
-    async def submit(self, request: Request) -> Response:
-        try:
-            wanted = parse_request(await _read_body(request))
-        except BadRequest as error:
-            raise HTTPException(400, str(error)) from error
-        task = await run_in_threadpool(self._service.accept, wanted)
-        return self._answer(request, task)
-
-    def result(self, request: Request) -> Response:
-        task = self._service.find(request.path_params["id"])
-        if task is None:
-            raise HTTPException(404, "there is no such prediction, or it is older than 7 days")
-        return self._answer(request, task)
-
-    def output(self, request: Request) -> Response:
-        path = self._service.open_link(**request.path_params)
-        if path is None:
-            raise HTTPException(403, "the link is not valid or has expired")
-        if not path.is_file():
-            raise HTTPException(404, "the file is gone")
-        return _Output(path, media_type="application/octet-stream")
-
-    def ready(self, request: Request) -> Response:  # noqa: ARG002
-        return JSONResponse({"ready": True})
-
-    def stats(self, request: Request) -> Response:  # noqa: ARG002
-        return JSONResponse(self._service.statistics())
-
-    def _answer(self, request: Request, task: Task) -> Response:
-        # Links begin as the client called us: that is the one address known to reach us from there.
-        origin = str(request.base_url).rstrip("/")
-        outputs = [origin + path for path in self._service.output_paths(task)]
-        return JSONResponse(success_envelope(_prediction(task, origin, outputs)))
-
-
-class _Output(FileResponse):
-    """Ranges, ETag and Content-Length are Starlette's; the step is larger than its 64 kB.
-
-    Each step is a trip to a thread: with 1 MB a 307 MB file leaves several times faster.
-    """
-
-    chunk_size = 1024**2
+def _routes(service: TrainerService, with_key: Sequence[Middleware]) -> list[BaseRoute]:
+    predictions = PredictionHandlers(service)
+    account = AccountHandlers(service)
+    media = MediaHandlers(service)
+    behind_key = [
+        *(Route(f"/{model}", predictions.submit, methods=["POST"]) for model in CATALOGUE),
+        Route("/predictions", predictions.list, methods=["POST"]),
+        Route("/predictions/delete", predictions.delete, methods=["POST"]),
+        Route("/predictions/{id}", predictions.result),
+        Route("/predictions/{id}/result", predictions.result),
+        Route("/predictions/{id}/cancel", predictions.cancel, methods=["POST"]),
+        Route("/wavespeed-ai/wan-trainer{id}/result", predictions.result),
+        Route("/balance", account.balance),
+        Route("/models", account.models),
+        Route("/model/price", account.price, methods=["POST"]),
+        Route("/model/pricing", account.pricing, methods=["POST"]),
+        Route("/webhook/secret", account.webhook_secret),
+        Route("/media/uploads", media.ticket, methods=["POST"]),
+    ]
+    return [
+        Mount(PREFIX, middleware=with_key, routes=behind_key),
+        Route(f"/outputs{LINK_ROUTE}", predictions.output),
+        Route(f"/media{LINK_ROUTE}", media.get),
+        Route(f"/uploads/{{size}}/{{type}}{LINK_ROUTE}", media.put, methods=["PUT"]),
+        Route("/openapi.json", account.openapi),
+        Route("/_service/ready", account.ready),
+        Route("/_service/stats", account.stats, middleware=with_key),
+        Route("/_service/progress/{id}", predictions.progress, middleware=with_key),
+    ]
 
 
 class _RequireKey:
-    """Lets a request pass that carries `Authorization: Bearer <key>`."""
+    """Lets a request pass that carries `Authorization: Bearer <key>`, and notes whose key it is."""
 
-    def __init__(self, app: ASGIApp, *, api_key: str) -> None:
+    def __init__(self, app: ASGIApp, *, owners: Sequence[str]) -> None:
         self._app = app
-        self._api_key = api_key.encode(errors="surrogateescape")
+        self._owners = frozenset(owners)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         header = dict(scope["headers"]).get(b"authorization", b"")
-        scheme, _, key = header.partition(b" ")
-        # compare_digest: how long a wrong key takes must not say how much of it was right.
-        right = hmac.compare_digest(key.strip(), self._api_key)
-        if scheme.lower() == b"bearer" and right:
+        scheme, _, key = header.decode(errors="surrogateescape").partition(" ")
+        owner = owner_of_key(key.strip())
+        if scheme.lower() == "bearer" and owner in self._owners:
+            scope["state"] = {**scope.get("state", {}), "owner": owner}
             await self._app(scope, receive, send)
             return
         envelope = error_envelope(401, "the API key is missing or wrong")
@@ -154,41 +137,17 @@ class _RequireKey:
         await answer(scope, receive, send)
 
 
-async def _read_body(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise HTTPException(413, "the body is larger than 1 MB")
-    except ClientDisconnect as error:  # half a request is no submission; nobody hears this
-        raise HTTPException(400, "the body ended early") from error
-    return bytes(body)
-
-
-def _prediction(task: Task, origin: str, outputs: list[str]) -> dict[str, Any]:
-    """Return `data` of the envelope, with the names and the order of the documentation."""
-    completed = task.status is PredictionStatus.COMPLETED
-    return {
-        "id": task.id,
-        "model": task.request.model,
-        "outputs": outputs,
-        "urls": {"get": f"{origin}{PREFIX}/predictions/{task.id}/result"},
-        "has_nsfw_contents": [False] if completed else [],
-        "status": task.status.value,
-        "created_at": rfc3339(task.created_at),
-        "error": task.error,
-        "timings": {"inference": task.inference_ms},
-        "executionTime": task.inference_ms,
-        "code": task.code,
-    }
-
-
 async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001
     if not isinstance(error, HTTPException):  # never: it is registered for these alone
         raise error
     envelope = error_envelope(error.status_code, error.detail)
     return JSONResponse(envelope, error.status_code, headers=error.headers)
+
+
+async def _bad_request(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    if not isinstance(error, BadRequest):  # never: it is registered for these alone
+        raise error
+    return JSONResponse(error_envelope(400, str(error), error.code), 400)
 
 
 async def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001

@@ -1,57 +1,57 @@
-"""The trainer's documented API in values: model, limits, task codes, requests and envelopes.
+"""The trainer's documented API in values: codes, limits, envelopes, times. No HTTP here.
 
-The hosted service documents these on the page of the Wan 14B trainer and on its error codes page.
-Where the documents are silent the choice is ours and says so. No HTTP here: `app` does that.
+Where the documents are silent the choice is ours and says so.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Final
 
 import httpx
 
-from lora_prep.model import TrainingRequest
-
 __all__ = [
-    "MIN_IMAGES",
-    "MODEL",
     "RETENTION",
     "BadRequest",
     "TaskCode",
     "TaskError",
     "error_envelope",
-    "parse_request",
+    "is_http_url",
+    "json_object",
+    "moment_of",
     "rfc3339",
     "success_envelope",
     "without_secrets",
 ]
 
-MODEL: Final = "wavespeed-ai/wan-14b-trainer"
-MIN_IMAGES: Final = 10  # "at least 10 face images"
-MIN_STEPS: Final = 1000
-MAX_STEPS: Final = 4000
-DEFAULT_STEPS: Final = 2000
-DEFAULT_TRIGGER_WORD: Final = "p3r5on"
 RETENTION: Final = timedelta(days=7)
-"""Life of a prediction and of its outputs. Counted from creation, the reading safe for clients:
-the documents do not say whether it begins there or at completion."""
+"""Life of a prediction, of its outputs and of uploads. Counted from creation, the reading safe for
+clients: the documents do not say whether it begins there or at completion."""
 
 
 class TaskCode(IntEnum):
-    """`data.code` of a task: the codes of the documented table that this service gives."""
+    """The codes of the documented table that this service gives.
+
+    A failed task carries one as `data.code`; a refused request as `error_code` of its envelope.
+    """
 
     OK = 0
+    MISSING_PARAMETER = 1400
     INVALID_PARAMETER = 1401
     DATA_NOT_FETCHED = 1402
+    NOT_EXECUTED = 1403
     INTERNAL = 5000
 
 
 class BadRequest(Exception):
-    """A submission that is refused with status 400; the text is the envelope's message."""
+    """A request that is refused with status 400; the text is the envelope's message."""
+
+    def __init__(self, message: str, code: TaskCode = TaskCode.INVALID_PARAMETER) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class TaskError(Exception):
@@ -67,11 +67,11 @@ class TaskError(Exception):
         self.sentence = sentence
 
 
-def parse_request(body: bytes) -> TrainingRequest:
-    """Read the JSON body of a submission; parameters nobody knows are ignored, as upstream does.
+def json_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON body that must be an object.
 
     Raises:
-        BadRequest: the body is no JSON object, or a parameter is missing or does not fit.
+        BadRequest: it is no JSON, or no object.
     """
     try:
         parameters = json.loads(body)
@@ -79,68 +79,56 @@ def parse_request(body: bytes) -> TrainingRequest:
         raise BadRequest("the body is not valid JSON") from error
     if not isinstance(parameters, dict):
         raise BadRequest("the body must be a JSON object")
-    return TrainingRequest(
-        model=MODEL,
-        data_url=_data_url(parameters),
-        trigger_word=_trigger_word(parameters),
-        steps=_steps(parameters),
-    )
+    return parameters
 
 
-def _data_url(parameters: Mapping[str, Any]) -> str:
-    url = parameters.get("data")
-    if url is None:
-        raise BadRequest("data is required: the URL of a zip of images")
+def is_http_url(url: object) -> bool:
+    """Say whether this is a URL that can be fetched."""
     try:
-        fetchable = isinstance(url, str) and _is_http(httpx.URL(url))
+        parsed = httpx.URL(url) if isinstance(url, str) else httpx.URL()
+        return parsed.scheme in {"http", "https"} and bool(parsed.host)
     except (httpx.InvalidURL, ValueError):  # ValueError: a host that is no name, lone surrogates
-        fetchable = False
-    if not fetchable:
-        raise BadRequest("data must be an http or https URL")
-    return str(url)
+        return False
 
 
-def _is_http(url: httpx.URL) -> bool:
-    return url.scheme in {"http", "https"} and bool(url.host)
-
-
-def _trigger_word(parameters: Mapping[str, Any]) -> str:
-    word = parameters.get("trigger_word", DEFAULT_TRIGGER_WORD)
-    if not isinstance(word, str) or not word.strip():
-        raise BadRequest("trigger_word must be a string that is not empty")
-    if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
-        # JSON can spell half a character ("\ud800"), which no file or database can keep.
-        raise BadRequest("trigger_word is not valid Unicode")
-    return word
-
-
-def _steps(parameters: Mapping[str, Any]) -> int:
-    steps = parameters.get("steps", DEFAULT_STEPS)
-    if type(steps) is not int:  # True is an int to Python and is no number of steps
-        raise BadRequest("steps must be an integer")
-    if not MIN_STEPS <= steps <= MAX_STEPS:
-        raise BadRequest(f"steps must be between {MIN_STEPS} and {MAX_STEPS}")
-    return steps
-
-
-def success_envelope(data: Mapping[str, Any]) -> dict[str, Any]:
+def success_envelope(data: Mapping[str, Any] | list[Any]) -> dict[str, Any]:
     """Return the envelope of every good answer, a failed task included: the request succeeded."""
-    return {"code": 200, "message": "success", "data": dict(data)}
+    return {"code": 200, "message": "success", "data": data}
 
 
-def error_envelope(code: int, message: str) -> dict[str, Any]:
-    """Return the envelope of a refused request."""
-    return {"code": code, "message": message}
+def error_envelope(code: int, message: str, task_code: TaskCode | None = None) -> dict[str, Any]:
+    """Return the envelope of a refused request; official clients read `error_code` as text."""
+    envelope: dict[str, Any] = {"code": code, "message": message}
+    return envelope if task_code is None else {**envelope, "error_code": str(int(task_code))}
 
 
 def rfc3339(moment: datetime) -> str:
     """Return an aware UTC time as upstream writes it, with Z; of one length, so that text sorts.
 
-    >>> from datetime import UTC
     >>> rfc3339(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     '2026-01-02T03:04:05.000000Z'
     """
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def moment_of(text: object) -> datetime:
+    """Read an ISO 8601 time; one without a zone is taken as UTC.
+
+    >>> rfc3339(moment_of("2026-01-02T03:04:05+01:00"))
+    '2026-01-02T02:04:05.000000Z'
+
+    Raises:
+        ValueError: it is none, or so near the end of time that UTC cannot tell it.
+    """
+    if not isinstance(text, str):
+        raise ValueError("not a text")
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("out of range") from error
 
 
 def without_secrets(url: str) -> str:

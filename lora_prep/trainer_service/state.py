@@ -1,4 +1,4 @@
-"""The folder that outlives a restart: the task table, the outputs, and two secrets.
+"""The folder that outlives a restart: the task table, outputs, uploads, and two secrets.
 
 It holds the links to people's photos and the key of the service, so it is its owner's alone.
 """
@@ -36,6 +36,11 @@ class StateFolder:
         return self.path / "outputs"
 
     @property
+    def media(self) -> Path:
+        """What clients uploaded, until its links expire."""
+        return self.path / "media"
+
+    @property
     def key_file(self) -> Path:
         """The key that clients send when the environment gives none."""
         return self.path / "api_key"
@@ -45,7 +50,7 @@ class StateFolder:
         return _kept_secret(self.key_file)
 
     def link_secret(self) -> bytes:
-        """Return the secret that signs output links; the first call makes it."""
+        """Return the secret behind links and webhook signatures; the first call makes it."""
         return _kept_secret(self.path / "link_secret").encode()
 
     def clean(self) -> None:
@@ -53,7 +58,8 @@ class StateFolder:
 
         Call it only while holding the task table, so that no other process is at work here.
         """
-        for leftover in (*self.downloads.iterdir(), *self.outputs.glob("*.part")):
+        parts = (*self.outputs.glob("*.part"), *self.media.glob("*.part"))
+        for leftover in (*self.downloads.iterdir(), *parts):
             leftover.unlink()
 
 
@@ -61,7 +67,7 @@ def open_state_folder(path: Path) -> StateFolder:
     """Make the folder (0700) if it is not there yet, and its places."""
     state = StateFolder(path.absolute())
     state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for place in (state.downloads, state.outputs):
+    for place in (state.downloads, state.outputs, state.media):
         place.mkdir(mode=0o700, exist_ok=True)
     return state
 

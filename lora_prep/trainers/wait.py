@@ -7,7 +7,14 @@ import random
 import time
 from dataclasses import dataclass
 
-from lora_prep.errors import ResultExpired, TemporaryError, TrainingFailed
+from lora_prep.errors import (
+    DatasetNotFetched,
+    NoOutputs,
+    ResultExpired,
+    TemporaryError,
+    TooManyRequests,
+    TrainingFailed,
+)
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import Prediction, PredictionStatus
 from lora_prep.redaction import redacted
@@ -21,6 +28,8 @@ GROWTH = 1.5
 JITTER = 0.1  # share of the interval, so that many clients do not ask in step
 FRESH_S = 60.0
 """A provider may not find an id it has just given out: that long a 404 is not the end."""
+NOT_FETCHED = 1402  # the provider's code for a data URL that it could not fetch
+TIMED_OUT = 5004  # its code for a time-out, which may be that of a request and not of the training
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +48,31 @@ def wait_for_end(
     on_event: Listener = ignore,
     *,
     fresh_s: float = 0,
+    expected_s: float | None = None,
 ) -> Prediction:
     """Ask until the training has completed and return it with its outputs.
 
     For `fresh_s` seconds an id that the trainer does not know counts as not listed yet.
+    expected_s: how long such trainings took before (`Ledger.expected_s`); it is only said.
 
     Failures to get an answer are no failures of the training: they are waited out. A state that
     nobody knows is waited out too, since taking it for the end would invite a second payment.
 
     Raises:
-        TrainingFailed: it ended without a result.
+        DatasetNotFetched: the provider could not fetch the data URL (its code 1402).
+        NoOutputs: it is called completed, and names no file.
+        TrainingFailed: it ended without a result in another way.
         ResultExpired: the trainer does not know the id.
         TemporaryError: it had not ended after `pace.wait_s`.
         CredentialsError: the key was refused.
     """
     began = time.monotonic()
     interval_s = pace.min_s
-    said_unknown = False
+    said_unknown = asked_again = False
+    usually = f", usually {_spoken(expected_s)}" if expected_s else ""
     while True:
         waited_s = time.monotonic() - began
+        pause_s = interval_s
         try:
             prediction = client.result(prediction_id)
         except ResultExpired:
@@ -67,36 +82,50 @@ def wait_for_end(
         except TemporaryError as error:
             if waited_s > pace.wait_s:
                 raise
+            if isinstance(error, TooManyRequests) and error.retry_after_s:
+                pause_s = max(interval_s, min(error.retry_after_s, pace.wait_s - waited_s))
             logger.info("%s %s", error.what, error.why)
             word = "no answer, asking again"
         else:
             if prediction.status.terminal:
-                return _completed(prediction)
+                if prediction.error_code != TIMED_OUT or asked_again:
+                    return _completed(prediction)
+                asked_again = True
             if prediction.status is PredictionStatus.UNKNOWN and not said_unknown:
                 logger.warning("the trainer reports a state we do not know; still waiting")
                 said_unknown = True
-            word = prediction.status.value
+            word = f"{prediction.status.value}{usually}"
         if waited_s > pace.wait_s:
-            raise TemporaryError(
-                f"The training {prediction_id} has not ended.",
-                why=f"Waited {pace.wait_s:.0f} s, the setting trainer.wait_s.",
-                fix=f"It goes on at the provider: lora-prep archive {prediction_id}",
-            )
+            raise _not_ended(prediction_id, pace)
         on_event(Event("train", word, done=round(waited_s), unit="s"))
-        time.sleep(interval_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311  no secret
+        time.sleep(pause_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311  no secret
         interval_s = min(interval_s * GROWTH, pace.max_s)
+
+
+def _not_ended(prediction_id: str, pace: Pace) -> TemporaryError:
+    return TemporaryError(
+        f"The training {prediction_id} has not ended.",
+        why=f"Waited {pace.wait_s:.0f} s, the setting trainer.wait_s.",
+        fix=f"It goes on at the provider: lora-prep archive {prediction_id}",
+    )
 
 
 def _completed(prediction: Prediction) -> Prediction:
     if prediction.status is PredictionStatus.COMPLETED and prediction.outputs:
         return prediction
+    what = f"The training {prediction.id} ended without a LoRA."
+    fix = "Failed trainings are said to be refunded; correct the cause and run again."
     if prediction.status is PredictionStatus.COMPLETED:
-        why = "It is called completed, but names no file."
-    else:
-        words = redacted(prediction.error) or "The provider gives no reason."
-        why = f"{words} (status {prediction.status}, code {prediction.error_code})"
-    raise TrainingFailed(
-        f"The training {prediction.id} ended without a LoRA.",
-        why=why,
-        fix="Failed trainings are said to be refunded; correct the cause and run again.",
-    )
+        raise NoOutputs(what, why="It is called completed, but names no file.", fix=fix)
+    words = redacted(prediction.error) or "The provider gives no reason."
+    why = f"{words} (status {prediction.status}, code {_code(prediction.error_code)})"
+    kind = DatasetNotFetched if prediction.error_code == NOT_FETCHED else TrainingFailed
+    raise kind(what, why=why, fix=fix)
+
+
+def _code(code: int) -> str:
+    return str(code) if abs(code) < 10**9 else "unreadable"  # Python prints no endless numbers
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

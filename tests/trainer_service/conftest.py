@@ -14,12 +14,16 @@ import pytest
 
 from lora_prep.trainer_service import dataset
 from lora_prep.trainer_service.app import create_app
+from lora_prep.trainer_service.backend import Backend
+from lora_prep.trainer_service.faults import FaultScript
+from lora_prep.trainer_service.guard import Guard
+from lora_prep.trainer_service.options import ServiceOptions
 from lora_prep.trainer_service.rehearsal import rehearse
-from lora_prep.trainer_service.state import StateFolder, open_state_folder
-from lora_prep.trainer_service.workers import Train
+from lora_prep.trainer_service.state import open_state_folder
 
 from .helpers import (
     KEY,
+    OPTIONS,
     WAIT_S,
     Api,
     Clock,
@@ -40,12 +44,23 @@ def impatient() -> Iterator[None]:
         yield
 
 
+quick = functools.partial(rehearse, rank=1, blocks=1, seconds=0)
+
+
 @contextmanager
-def running_service(state: StateFolder, train: Train) -> Iterator[RunningService]:
+def running_service(
+    folder: Path,
+    *faults: str,
+    backend: Backend = quick,
+    guard: Guard | None = None,
+    options: ServiceOptions = OPTIONS,
+) -> Iterator[RunningService]:
     clock = Clock()
-    app = create_app(state, api_key=KEY, train=train, clock=clock)
+    script = FaultScript(faults)
+    state = open_state_folder(folder)
+    app = create_app(state, options, backend, clock=clock, faults=script, guard=guard)
     server, thread, base_url = run_in_thread(app)
-    yield RunningService(Api(base_url), clock, state.path)
+    yield RunningService(Api(base_url), clock, state.path, script)
     server.should_exit = True
     thread.join(WAIT_S)
     assert not thread.is_alive()
@@ -68,17 +83,15 @@ def data_server(module_data_server: DataServer) -> DataServer:
 
 @pytest.fixture(scope="module")
 def module_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    state = open_state_folder(tmp_path_factory.mktemp("service") / "state")
-    train = functools.partial(rehearse, state=state, rank=1, blocks=1, seconds=0)
-    with running_service(state, train) as service:
+    with running_service(tmp_path_factory.mktemp("service") / "state") as service:
         yield service
 
 
 @pytest.fixture(scope="module")
 def parsing_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A service that accepts or refuses, and trains nothing."""
-    state = open_state_folder(tmp_path_factory.mktemp("parsing") / "state")
-    with running_service(state, lambda task, stopping: None) as service:
+    folder = tmp_path_factory.mktemp("parsing") / "state"
+    with running_service(folder, backend=lambda job: None) as service:
         yield service.api
 
 

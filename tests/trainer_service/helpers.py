@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import ssl
 import subprocess
 import threading
 import time
@@ -20,8 +21,12 @@ import uvicorn
 from PIL import Image
 
 import lora_prep
+from lora_prep.trainer_service.faults import FaultScript
+from lora_prep.trainer_service.options import ServiceOptions
 
 KEY = "test-key"
+OTHER_KEY = "other-key"
+OPTIONS = ServiceOptions(api_keys=(KEY, OTHER_KEY), webhook_retry_s=0.05)
 SUBMIT = "/api/v3/wavespeed-ai/wan-14b-trainer"
 WAIT_S = 20
 
@@ -47,7 +52,7 @@ def zip_of_images(count: int) -> bytes:
 class DataServer:
     """Serves what a test puts under a path; a path can also be made to hang or to redirect."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.content: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.requests: list[str] = []
@@ -77,6 +82,9 @@ class DataServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
+        if tls:
+            plain = self._server.socket
+            self._server.socket = tls.wrap_socket(plain, server_side=True)
         self.origin = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -115,6 +123,22 @@ class Api:
             base_url=base_url, headers={"Authorization": f"Bearer {key}"}, trust_env=False
         )
 
+    def other(self) -> Api:
+        """Return a client of the same service with another key."""
+        return Api(self.base_url, OTHER_KEY)
+
+    def post(self, path: str, **body: Any) -> Any:
+        """Return `data` of the envelope that answers."""
+        answer = self.http.post(f"/api/v3/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def list(self, **query: Any) -> Any:
+        return self.post("predictions", **{"page": 1, "page_size": 100, **query})
+
+    def stats(self) -> dict[str, Any]:
+        return dict(self.http.get("/_service/stats").json())
+
     def submit(self, url: str, **parameters: Any) -> str:
         answer = self.http.post(SUBMIT, json={"data": url, **parameters})
         assert answer.status_code == 200, answer.text
@@ -145,6 +169,7 @@ class RunningService:
     api: Api
     clock: Clock
     state: Path
+    faults: FaultScript
 
 
 def run_in_thread(app: Any) -> tuple[uvicorn.Server, threading.Thread, str]:

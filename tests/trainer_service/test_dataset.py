@@ -7,9 +7,11 @@ import random
 import socket
 import struct
 import sys
+import threading
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given, settings
@@ -17,12 +19,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lora_prep.trainer_service import dataset
-from lora_prep.trainer_service.dataset import count_images, fetch
+from lora_prep.trainer_service.dataset import count_images
+from lora_prep.trainer_service.guard import Guard, RefuseDowngrade
 from lora_prep.trainer_service.protocol import TaskCode, TaskError
 
 from .helpers import Api, DataServer, jpeg, zip_of, zip_of_images
 
 pytestmark = pytest.mark.slow  # a server on a thread, and a client
+
+
+def fetch(url: str, folder: Path) -> IO[bytes]:
+    return dataset.fetch(url, folder, Guard(closed=False), threading.Event())
 
 
 def count(content: bytes) -> tuple[int, int]:
@@ -111,6 +118,13 @@ def test_a_bomb_behind_the_url_fails_the_task(api: Api, data_server: DataServer)
     assert "unpacks to 4.0 GiB, above 2.0 GiB" in failed["error"]
 
 
+def test_pictures_that_take_too_long_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "COUNT_LIMIT_S", -1.0)
+    with pytest.raises(TaskError, match="take longer") as caught:
+        count(zip_of_images(2))
+    assert caught.value.code == TaskCode.INVALID_PARAMETER
+
+
 def test_an_entry_above_its_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "MAX_ENTRY_BYTES", 1000)
     padded = jpeg() + bytes(1000)  # decoders ignore what follows a picture
@@ -190,15 +204,18 @@ def test_a_store_that_is_just_being_restarted_is_waited_for(
         port = probe.getsockname()[1]
     started: list[DataServer] = []
 
-    def restart(_seconds: float) -> None:
-        """Stands in for the waiting: the store comes up while nobody looks."""
-        started.append(DataServer(port=port))
-        started[0].url(zip_of_images(10), "/set.zip")
+    class Restart(threading.Event):
+        """Its wait stands in for the waiting: the store comes up while nobody looks."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            started.append(DataServer(port=port))
+            started[0].url(zip_of_images(10), "/set.zip")
+            return False
 
     monkeypatch.setattr(dataset, "RETRY_WAITS_S", (0.5,))
-    monkeypatch.setattr(dataset.time, "sleep", restart)
+    url = f"http://127.0.0.1:{port}/set.zip"
     try:
-        with fetch(f"http://127.0.0.1:{port}/set.zip", tmp_path) as file:
+        with dataset.fetch(url, tmp_path, Guard(closed=False), Restart()) as file:
             assert count_images(file) == (10, 10)
     finally:
         started[0].close()
@@ -212,7 +229,7 @@ def test_a_redirect_is_followed(api: Api, data_server: DataServer) -> None:
 
 
 def test_a_redirect_from_https_to_http_is_refused() -> None:
-    hook = dataset._RefuseDowngrade()
+    hook = RefuseDowngrade()
     hook(dataset.httpx.Request("GET", "http://a/"))
     hook(dataset.httpx.Request("GET", "https://a/"))
     hook(dataset.httpx.Request("GET", "https://b/"))
@@ -232,9 +249,9 @@ def test_a_download_above_the_limit_is_cut_off(
 def test_a_download_has_no_name_on_the_disk(data_server: DataServer, tmp_path: Path) -> None:
     downloads = tmp_path / "downloads"
     downloads.mkdir()
-    with fetch(data_server.url(b"photos"), downloads) as file:
+    with fetch(data_server.url(b"PK photos"), downloads) as file:
         assert list(downloads.iterdir()) == []
-        assert file.read() == b"photos"
+        assert file.read() == b"PK photos"
 
 
 def test_a_proxy_in_the_environment_is_not_asked_for_loopback(
@@ -243,8 +260,8 @@ def test_a_proxy_in_the_environment_is_not_asked_for_loopback(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with fetch(data_server.url(b"photos"), tmp_path) as file:
-        assert file.read() == b"photos"
+    with fetch(data_server.url(b"PK photos"), tmp_path) as file:
+        assert file.read() == b"PK photos"
 
 
 @pytest.fixture
@@ -259,8 +276,8 @@ def socks_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_proxy_that_cannot_be_used_does_not_count_for_loopback(
     data_server: DataServer, tmp_path: Path
 ) -> None:
-    with fetch(data_server.url(b"photos"), tmp_path) as file:
-        assert file.read() == b"photos"
+    with fetch(data_server.url(b"PK photos"), tmp_path) as file:
+        assert file.read() == b"PK photos"
 
 
 @pytest.mark.usefixtures("socks_proxy")

@@ -35,6 +35,7 @@ def test_the_file_says_it_is_a_rehearsal(link: str, tmp_path: Path) -> None:
     assert metadata == {
         "format": "pt",
         "rehearsal": "true",
+        "trainer": "wavespeed-ai/wan-14b-trainer",
         "trigger_word": "ohwx",
         "steps": "1500",
         "images": "10",

@@ -95,8 +95,9 @@ def test_bad_parameters_are_refused_with_an_envelope(api: Api, body: object, mes
     answer = api.http.post(SUBMIT, content=json.dumps(body))
     assert answer.status_code == 400
     envelope = answer.json()
-    assert envelope.keys() == {"code", "message"}
+    assert envelope.keys() == {"code", "message", "error_code"}
     assert envelope["code"] == 400
+    assert envelope["error_code"] == ("1400" if "required" in message else "1401")
     assert message in envelope["message"]
 
 
@@ -213,8 +214,9 @@ def test_stats_count_what_was_accepted_and_how_it_ended(api: Api, data_server: D
     api.train(DATA)
     api.http.post(SUBMIT, json={"data": DATA, "steps": 1})
     after = stats()
-    grown = {name: after[name] - before[name] for name in after}
+    grown = {name: after[name] - before[name] for name in ("accepted", "completed", "failed")}
     assert grown == {"accepted": 2, "completed": 1, "failed": 1}
+    assert after["consistent"] is True
 
 
 def test_a_prediction_is_gone_after_seven_days(

@@ -1,0 +1,310 @@
+"""The ledger's one table and the statements on it: SQLite by path, Postgres by URL.
+
+Only this module knows SQLAlchemy, whose import takes 0.15 s: import it where a ledger is opened.
+
+Every transaction opens a connection of its own: nothing is shared over a fork, and a claim is rare.
+SQLite: WAL, writers queue up at BEGIN IMMEDIATE, and synchronous=FULL, because a row that a power
+cut takes back would let the same training be paid again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Float, Integer, String, Text
+
+from lora_prep.errors import ConfigurationError, MissingDependency, TemporaryError
+from lora_prep.redaction import redacted
+from lora_prep.trainers.claimer import Claimer
+from lora_prep.trainers.submissions import Conflict, Intent, State, Submission
+
+__all__ = ["Database", "Transaction"]
+
+META = sa.MetaData()
+ROWS = sa.Table(
+    "lora_prep_submissions",
+    META,
+    Column("key", String, primary_key=True),
+    Column("run_id", String, nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("token", String, nullable=False),
+    Column("origin", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("dataset_sha256", String, nullable=False),
+    Column("bucket", String, nullable=False),
+    Column("object_key", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("rehearsal", Integer, nullable=False),
+    Column("price_usd", Float),
+    # The second guard: the request's fingerprint while this row stands for it, else NULL.
+    Column("guard", String, unique=True),
+    Column("prediction_id", String),
+    Column("loras", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("boot_id", String, nullable=False),
+    Column("started", String, nullable=False),
+    Column("space", String, nullable=False),
+    # Seconds since 1970: no database turns them into its own idea of a time zone.
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("posted_at", Float, nullable=False),
+    Column("submitted_at", Float),
+    Column("completed_at", Float),
+    sa.UniqueConstraint("origin", "prediction_id"),
+)
+SCHEMA_LOCK = 0x10AA  # any number of our own, for Postgres's advisory locks
+BUSY_S = 30.0
+BATCH = 500  # ids in one question; SQLite's limit is far above
+
+
+class Database:
+    """The table in one database. Nothing is kept open between two transactions."""
+
+    def __init__(self, where: Path | str, *, busy_s: float = BUSY_S) -> None:
+        """Open or make the table.
+
+        Raises:
+            ConfigurationError: the address is none, or not one of SQLite or Postgres.
+            MissingDependency: the driver is not installed.
+            TemporaryError: the database does not answer.
+        """
+        self._busy_s = busy_s
+        url = _url(where)
+        sqlite = url.get_backend_name() == "sqlite"
+        try:
+            arguments = {"timeout": busy_s} if sqlite else {"connect_timeout": int(busy_s)}
+            self._engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments)
+        except ImportError as error:
+            raise MissingDependency(
+                "The driver of the ledger's database is not installed.",
+                why=f"{error}.",
+                fix="pip install 'lora_prep[postgres]'",
+            ) from error
+        if sqlite:
+            sa.event.listen(self._engine, "connect", self._prepare_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
+        with self._converted(), self._engine.begin() as connection:
+            if not sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+            META.create_all(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Commit what is done inside, or nothing of it.
+
+        Raises:
+            Conflict: another row has what must be unique.
+            TemporaryError: the database does not answer, is full, or cannot be written.
+        """
+        with self._converted(), self._engine.begin() as connection:
+            yield Transaction(connection)
+
+    @contextmanager
+    def _converted(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.IntegrityError as error:
+            raise Conflict("another row has what must be unique") from error
+        except sa.exc.SQLAlchemyError as error:
+            words = str(error).partition("\n")[0]
+            raise TemporaryError(
+                "The ledger of submissions cannot be used.",
+                why=f"{redacted(words)}.",
+                fix="See that its database is there and can be written; then try again.",
+            ) from error
+
+    def _prepare_sqlite(self, connection: Any, record: object) -> None:  # noqa: ARG002
+        connection.isolation_level = None  # BEGIN is ours: the driver's own comes too late
+        deadline = time.monotonic() + self._busy_s
+        while True:
+            try:  # switching to WAL does not wait for other connections by itself
+                connection.execute("PRAGMA journal_mode=WAL")
+                break
+            except connection.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        connection.execute("PRAGMA synchronous=FULL")
+
+
+class Transaction:
+    """What can be asked and changed within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def read(self, *, key: str) -> Submission | None:
+        """Return the row of a key."""
+        return self._one(ROWS.c.key == key)
+
+    def read_guard(self, fingerprint: str) -> Submission | None:
+        """Return the row that stands for a request."""
+        return self._one(ROWS.c.guard == fingerprint)
+
+    def read_prediction(self, origin: str, prediction_id: str) -> Submission | None:
+        """Return the row of a prediction."""
+        return self._one((ROWS.c.origin == origin) & (ROWS.c.prediction_id == prediction_id))
+
+    def read_all(
+        self,
+        *,
+        run_id: str | None = None,
+        origin: str | None = None,
+        states: Iterable[State] | None = None,
+    ) -> list[Submission]:
+        """Return rows, the oldest first."""
+        query = sa.select(ROWS).order_by(ROWS.c.created_at, ROWS.c.attempt)
+        if run_id is not None:
+            query = query.where(ROWS.c.run_id == run_id)
+        if origin is not None:
+            query = query.where(ROWS.c.origin == origin)
+        if states is not None:
+            query = query.where(ROWS.c.state.in_([state.value for state in states]))
+        return [_submission(row) for row in self._connection.execute(query).mappings()]
+
+    def owners(self, origin: str, ids: list[str]) -> dict[str, str]:
+        """Return the submission keys that own predictions: {prediction id: key}."""
+        owned: dict[str, str] = {}
+        for start in range(0, len(ids), BATCH):
+            query = sa.select(ROWS.c.prediction_id, ROWS.c.key).where(
+                ROWS.c.origin == origin, ROWS.c.prediction_id.in_(ids[start : start + BATCH])
+            )
+            owned.update((row.prediction_id, row.key) for row in self._connection.execute(query))
+        return owned
+
+    def durations(self, origin: str, model: str, parameters: str, most: int) -> list[float]:
+        """Return how long the last trainings with these parameters took, s."""
+        query = (
+            sa.select(ROWS.c.completed_at - ROWS.c.submitted_at)
+            .where(
+                ROWS.c.origin == origin,
+                ROWS.c.model == model,
+                ROWS.c.parameters == parameters,
+                ROWS.c.completed_at.is_not(None),
+            )
+            .order_by(ROWS.c.completed_at.desc())
+            .limit(most)
+        )
+        return [
+            seconds for (seconds,) in self._connection.execute(query) if seconds and seconds > 0
+        ]
+
+    def insert(self, values: Mapping[str, Any]) -> None:
+        """Insert a row; a conflict is raised and undoes the transaction."""
+        self._connection.execute(sa.insert(ROWS).values(**values))
+
+    def drop_guard(self, fingerprint: str) -> None:
+        """Let no row stand for a request any more."""
+        self._connection.execute(
+            sa.update(ROWS).where(ROWS.c.guard == fingerprint).values(guard=None)
+        )
+
+    def change(
+        self,
+        key: str,
+        before: Iterable[State],
+        values: Mapping[str, Any],
+        *,
+        token: str | None = None,
+    ) -> bool:
+        """Change a row if it is in one of the states, and of this claim: compare and set."""
+        query = sa.update(ROWS).where(
+            ROWS.c.key == key, ROWS.c.state.in_([state.value for state in before])
+        )
+        if token is not None:
+            query = query.where(ROWS.c.token == token)
+        return self._connection.execute(query.values(**values)).rowcount == 1
+
+    def _one(self, condition: sa.ColumnElement[bool]) -> Submission | None:
+        row = self._connection.execute(sa.select(ROWS).where(condition)).mappings().first()
+        return None if row is None else _submission(row)
+
+
+def _submission(row: sa.RowMapping) -> Submission:
+    return Submission(
+        intent=Intent(
+            run_id=row["run_id"],
+            attempt=row["attempt"],
+            origin=row["origin"],
+            model=row["model"],
+            parameters=json.loads(row["parameters"]),
+            dataset_sha256=row["dataset_sha256"],
+            bucket=row["bucket"],
+            object_key=row["object_key"],
+            account=row["account"],
+            rehearsal=bool(row["rehearsal"]),
+            price_usd=row["price_usd"],
+        ),
+        state=State(row["state"]),
+        token=row["token"],
+        claimer=Claimer(row["host"], row["pid"], row["boot_id"], row["started"], row["space"]),
+        prediction_id=row["prediction_id"],
+        loras=tuple(json.loads(row["loras"])),
+        reason=row["reason"],
+        created_at=_time(row["created_at"]),
+        updated_at=_time(row["updated_at"]),
+        posted_at=_time(row["posted_at"]),
+        submitted_at=None if row["submitted_at"] is None else _time(row["submitted_at"]),
+        completed_at=None if row["completed_at"] is None else _time(row["completed_at"]),
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _url(where: Path | str) -> sa.URL:
+    if isinstance(where, Path):
+        _make_private(where)
+        return sa.URL.create("sqlite", database=str(where))
+    try:
+        url = sa.make_url(where)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise _no_url("It is no URL of a database") from error
+    if url.drivername in {"postgres", "postgresql"}:
+        return url.set(drivername="postgresql+psycopg")
+    match url.get_backend_name():
+        case "postgresql":
+            return url
+        case "sqlite" if url.database and url.database != ":memory:":
+            _make_private(Path(url.database))
+            return url
+        case "sqlite":
+            raise _no_url("It names no file, and a ledger in memory protects nothing")
+        case other:
+            raise _no_url(f"{other!r} is neither sqlite nor postgresql")
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            "The ledger's file cannot be made.",
+            why=f"{error.strerror}: {path}.",
+            fix="Set engine.database_url to a file that you may write.",
+        ) from error
+
+
+def _no_url(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        "The ledger's database cannot be used.",
+        why=f"{why}.",
+        fix="Set engine.database_url to sqlite:///path or postgresql://host/name.",
+    )

@@ -1,0 +1,360 @@
+"""The submission ledger: who may send a paid request, and what became of it.
+
+One row per submission, committed before the request is sent. Two things make two payments for one
+request impossible: the key is unique, and so is the guard, the fingerprint of (trainer, data set,
+model, parameters) that a row holds until it surely came to nothing. Every change compares state
+and token with what its caller saw, and sets only if they still are so.
+
+What a crash at each line leaves behind, and what the next command makes of it:
+
+    before the claim's commit     no row: free
+    after it, before the POST     posting, claimer dead: unknown. It was not sent, but nobody can
+                                  know; reconcile finds nothing
+    during the POST, or before    posting, claimer dead: unknown; reconcile finds the prediction by
+    its id is committed           its data URL, or does not
+    a 429 came; while waiting     waiting: surely not sent; a dead claimer's row is taken over, and
+                                  a claimer that only slept loses it before it sends again
+    the answer was lost           unknown: the POST is over, whoever lives; reconcile
+    after the id's commit         submitted: followed by its id
+    after the end, before the     submitted or completed: the provider is asked again, and archiving
+    LoRA's commit                 again changes nothing
+    while a row is reconciled     as before: looking changes nothing, and settling is one statement
+
+A claimer that stands still between its claim and its POST (a closed laptop) is alive, so its row is
+not released. Where nobody can tell (another machine), the row is looked for after `stale_s`, and
+what is not found stays for its owner to decide.
+
+Rows hold run ids and hashes; no name, no folder, no URL, no key.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_prep.errors import ConfigurationError, TemporaryError
+from lora_prep.redaction import redacted
+from lora_prep.trainers.claimer import SENDING, Liveness, Processes
+from lora_prep.trainers.ledger_rows import AT_PROVIDER, NOT_SETTLED, OVER, LedgerRows
+from lora_prep.trainers.submissions import (
+    Archived,
+    Claimed,
+    Conflict,
+    Ended,
+    Free,
+    InFlight,
+    Intent,
+    Outcome,
+    State,
+    Submission,
+    Unknown,
+    canonical,
+)
+
+if TYPE_CHECKING:
+    from lora_prep.trainers.database import Transaction
+
+__all__ = ["Ledger"]
+
+TRIES = 50  # each lost race means that another process got on
+STALE_S = 180.0
+
+
+class Ledger(LedgerRows):
+    """The ledger in one database. It holds no connection, and threads may share it."""
+
+    def __init__(
+        self,
+        where: Path | str,
+        *,
+        stale_s: float = STALE_S,
+        processes: Processes | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open the ledger in a SQLite file (a path) or in any database (a URL).
+
+        stale_s: after how long a claim of another machine counts as given up; more than the
+        submission's time-out.
+
+        Raises:
+            ConfigurationError, MissingDependency: the database cannot be used.
+            TemporaryError: it does not answer.
+        """
+        super().__init__(where)
+        self._stale_s = stale_s
+        self._processes = processes or Processes()
+        self._clock = clock
+
+    # ── claiming ──────────────────────────────────────────────────────────────────────────────
+
+    def claim(self, intent: Intent, *, again: bool = False) -> Outcome:
+        """Claim a submission; on `Claimed` the row is committed and the caller may send it.
+
+        again: send it even though the same request is in flight or archived.
+
+        Raises:
+            TemporaryError: the database does not answer; nothing may be sent.
+        """
+        for _ in range(TRIES):
+            try:
+                outcome = self._try_claim(intent, again=again)
+            except Conflict:
+                continue  # somebody inserted first: read again what they did
+            if outcome is not None:
+                return outcome
+        raise TemporaryError(
+            "The ledger of submissions is busy.",
+            why=f"Other processes changed the same row {TRIES} times in a row.",
+            fix="Try again.",
+        )
+
+    def look(self, intent: Intent, *, again: bool = False) -> Outcome | Free:
+        """Return what a claim would come to now, without claiming: before an upload, in a plan."""
+        with self._database.transaction() as rows:
+            own = rows.read(key=intent.key)
+            other = rows.read_guard(intent.fingerprint)
+        if own and own.state is not State.RELEASED and not self._may_take_over(own):
+            return self._outcome(own)
+        if other and not (again or intent.rehearsal or self._may_take_over(other)):
+            return self._outcome(other)
+        return Free()
+
+    def _try_claim(self, intent: Intent, *, again: bool) -> Outcome | None:
+        token = secrets.token_hex(8)
+        SENDING.begin(token)
+        claimed = False
+        try:
+            with self._database.transaction() as rows:
+                row = rows.read(key=intent.key)
+                if row and row.state is not State.RELEASED and not self._may_take_over(row):
+                    return self._outcome(row)
+                if not intent.rehearsal:
+                    other = rows.read_guard(intent.fingerprint)
+                    if other and other.key != intent.key and not again:
+                        if not self._may_take_over(other):
+                            return self._outcome(other)
+                        self._free(rows, other, State.RELEASED, "never sent")
+                    elif other:
+                        rows.drop_guard(intent.fingerprint)
+                values = self._claim_values(intent, token)
+                if row is None:
+                    rows.insert(values | {"created_at": values["updated_at"]})
+                elif not rows.change(row.key, {row.state}, values, token=row.token):
+                    return None
+                submission = rows.read(key=intent.key)
+            claimed = submission is not None
+            return Claimed(submission) if submission else None
+        finally:
+            if not claimed:
+                SENDING.end(token)
+
+    def _claim_values(self, intent: Intent, token: str) -> dict[str, Any]:
+        now = self._clock()
+        return {
+            **_columns(intent),
+            **asdict(self._processes.this()),
+            "state": State.POSTING.value,
+            "token": token,
+            "guard": None if intent.rehearsal else intent.fingerprint,
+            "prediction_id": None,
+            "loras": "[]",
+            "reason": "",
+            "updated_at": now,
+            "posted_at": now,
+            "submitted_at": None,
+            "completed_at": None,
+        }
+
+    def _outcome(self, row: Submission) -> Outcome:
+        match row.state:
+            case State.POSTING if self.is_given_up(row):
+                return Unknown(row)
+            case State.UNKNOWN:
+                return Unknown(row)
+            case State.ARCHIVED:
+                return Archived(row)
+            case State.FAILED | State.CANCELLED | State.RELEASED:
+                return Ended(row)
+            case _:
+                return InFlight(row)
+
+    def is_given_up(self, row: Submission) -> bool:
+        """Whether nobody sends this submission any more, as far as this machine can tell."""
+        match self._processes.liveness(row.claimer):
+            case Liveness.DEAD:
+                return True
+            case Liveness.UNTOLD:
+                return self._clock() - row.updated_at.timestamp() > self._stale_s
+            case Liveness.ALIVE:
+                return row.claimer == self._processes.this() and row.token not in SENDING
+
+    def is_over(self, row: Submission) -> bool:
+        """Whether its POST surely is over: its answer was lost, or its claimer is surely dead."""
+        if row.state is State.UNKNOWN:
+            return True
+        if row.claimer == self._processes.this():
+            return row.token not in SENDING
+        return self._processes.liveness(row.claimer) is Liveness.DEAD
+
+    def _may_take_over(self, row: Submission) -> bool:
+        return row.state is State.WAITING and self.is_given_up(row)
+
+    # ── sending ───────────────────────────────────────────────────────────────────────────────
+
+    def sending(self, claim: Claimed) -> bool:
+        """Say that the POST comes now; False: the claim was lost, and nothing may be sent."""
+        return self._change(
+            claim.submission,
+            {State.POSTING, State.WAITING},
+            {"state": State.POSTING, "posted_at": self._clock()},
+        )
+
+    def waiting(self, claim: Claimed, reason: str) -> bool:
+        """Say that the trainer surely did not take it and that it will be sent again."""
+        return self._change(
+            claim.submission, {State.POSTING}, {"state": State.WAITING, "reason": reason}
+        )
+
+    def submitted(self, claim: Claimed, prediction_id: str) -> bool:
+        """Keep the id that the trainer gave; False: the claim was lost meanwhile."""
+        now = self._clock()
+        values = {"state": State.SUBMITTED, "prediction_id": prediction_id, "submitted_at": now}
+        try:
+            if self._change(claim.submission, {State.POSTING, State.UNKNOWN}, values):
+                return True
+        except Conflict:
+            return False
+        row = self.get(claim.submission.key)
+        return row is not None and row.prediction_id == prediction_id
+
+    def unsure(self, claim: Claimed, reason: str) -> bool:
+        """Say that it was sent and that the answer is lost."""
+        return self._change(
+            claim.submission, {State.POSTING}, {"state": State.UNKNOWN, "reason": reason}
+        )
+
+    def let_go(self, claim: Claimed) -> None:
+        """Say that this process is done with the claim, whatever became of it."""
+        SENDING.end(claim.submission.token)
+
+    # ── settling ──────────────────────────────────────────────────────────────────────────────
+
+    def release(self, submission: Submission, reason: str) -> bool:
+        """Free a submission that surely was never accepted; False: it has changed meanwhile."""
+        with self._database.transaction() as rows:
+            return self._free(rows, submission, State.RELEASED, reason)
+
+    def adopt(self, submission: Submission, prediction_id: str) -> bool:
+        """Give a lost submission the prediction that was found; False: it has changed meanwhile.
+
+        Raises:
+            ConfigurationError: the prediction belongs to another submission.
+        """
+        values = {
+            "state": State.SUBMITTED,
+            "prediction_id": prediction_id,
+            "submitted_at": submission.posted_at.timestamp(),
+        }
+        try:
+            if self._change(submission, {State.POSTING, State.UNKNOWN}, values):
+                return True
+        except Conflict as error:
+            raise _owned_by_another(prediction_id) from error
+        row = self.get(submission.key)
+        return row is not None and row.prediction_id == prediction_id
+
+    def enter(self, intent: Intent, prediction_id: str) -> Submission:
+        """Enter a prediction that was submitted elsewhere, or return the row that has it.
+
+        It holds no guard: what was really asked for is not known.
+
+        Raises:
+            ConfigurationError: the submission's key is used already.
+        """
+        values = self._claim_values(intent, secrets.token_hex(8)) | {
+            "state": State.SUBMITTED.value,
+            "guard": None,
+            "prediction_id": prediction_id,
+        }
+        try:
+            with self._database.transaction() as rows:
+                rows.insert(values | {"created_at": values["updated_at"]})
+        except Conflict as error:
+            if row := self.of_prediction(intent.origin, prediction_id):
+                return row
+            raise ConfigurationError(
+                f"The submission {intent.key} exists already.",
+                why="A run is one training.",
+                fix="Adopt the prediction into a new run.",
+            ) from error
+        row = self.get(intent.key)
+        assert row is not None, "rows are never deleted"  # noqa: S101
+        return row
+
+    def completed(self, key: str) -> None:
+        """Note when the trainer was done: the history of how long trainings take."""
+        self._set(key, {State.SUBMITTED}, state=State.COMPLETED, completed_at=self._clock())
+
+    def archived(self, key: str, loras: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Note that the LoRA is in the bucket; `loras` as in the JSON contract."""
+        before = {*AT_PROVIDER, *OVER, State.ARCHIVED}
+        self._set(key, before, state=State.ARCHIVED, loras=json.dumps(list(loras)))
+
+    def failed(self, key: str, reason: str) -> None:
+        """Note that the trainer ended it without a LoRA, or no longer has it: it is free."""
+        self._set(key, AT_PROVIDER, state=State.FAILED, guard=None, reason=redacted(reason))
+
+    def cancelled(self, key: str) -> None:
+        """Note that its owner gave it up: it is free, and may be paid for a second time."""
+        self._set(key, AT_PROVIDER, state=State.CANCELLED, guard=None)
+
+    # ── parts ─────────────────────────────────────────────────────────────────────────────────
+
+    def _free(self, rows: Transaction, row: Submission, state: State, reason: str) -> bool:
+        values = self._values(state=state, guard=None, reason=redacted(reason))
+        return rows.change(row.key, NOT_SETTLED, values, token=row.token)
+
+    def _change(self, row: Submission, before: set[State], values: Mapping[str, Any]) -> bool:
+        with self._database.transaction() as rows:
+            return rows.change(row.key, before, self._values(**values), token=row.token)
+
+    def _set(self, key: str, before: set[State], **values: Any) -> None:
+        with self._database.transaction() as rows:
+            rows.change(key, before, self._values(**values))
+
+    def _values(self, **values: Any) -> dict[str, Any]:
+        if isinstance(values.get("state"), State):
+            values["state"] = values["state"].value
+        if "reason" in values:
+            values["reason"] = redacted(values["reason"])
+        return {**values, "updated_at": self._clock()}
+
+
+def _owned_by_another(prediction_id: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The prediction {prediction_id} belongs to another submission.",
+        why="Each training belongs to one run.",
+        fix="Choose another of the candidates, or none with --not-submitted.",
+    )
+
+
+def _columns(intent: Intent) -> dict[str, Any]:
+    return {
+        "key": intent.key,
+        "run_id": intent.run_id,
+        "attempt": intent.attempt,
+        "origin": intent.origin,
+        "model": intent.model,
+        "parameters": canonical(intent.parameters),
+        "dataset_sha256": intent.dataset_sha256,
+        "bucket": intent.bucket,
+        "object_key": intent.object_key,
+        "account": intent.account,
+        "rehearsal": int(intent.rehearsal),
+        "price_usd": intent.price_usd,
+    }
