@@ -18,6 +18,8 @@ from lora_prep.model import Crop, Verdict
 from tests.cropping.made_up import several
 from tests.sample import as_ordinary_user, examples
 
+pytestmark = pytest.mark.slow  # many crops are made
+
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -28,6 +28,8 @@ from tests.photos.pictures import (
     stored,
 )
 
+pytestmark = pytest.mark.slow  # many crops are made
+
 
 def bytes_of(crops: tuple[Crop, ...]) -> list[bytes]:
     return [path.read_bytes() for crop in crops for path in (crop.path, crop.preview)]

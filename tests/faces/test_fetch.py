@@ -31,6 +31,8 @@ from tests.faces.fake_packs import (
 from tests.faces.stalling import stalling
 from tests.origin import Answer, closed_port, origin
 
+pytestmark = pytest.mark.slow  # servers on threads
+
 GOOD = zip_of()
 
 

@@ -18,6 +18,8 @@ from lora_prep.errors import ConfigurationError, MissingDependency
 from lora_prep.faces import OPEN_PACK, FaceAnalyser, ModelFile
 from tests.sample import a_face
 
+pytestmark = pytest.mark.slow  # models are loaded, interpreters started
+
 DETECTOR, RECOGNISER, MANIFEST = "det_yunet.onnx", "rec_dlib128.onnx", "manifest.json"
 HEAVY = ["insightface", "cv2", "onnxruntime", "numpy", "PIL"]
 PICTURE = Image.new("RGB", (64, 64), "grey")

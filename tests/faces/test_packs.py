@@ -39,6 +39,8 @@ from tests.faces.fake_packs import (
 )
 from tests.sample import examples
 
+pytestmark = pytest.mark.slow  # packs are copied and hashed
+
 # ── names ─────────────────────────────────────────────────────────────────────────────────────
 
 

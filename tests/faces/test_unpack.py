@@ -19,6 +19,8 @@ from tests.faces.fake_packs import raw_zip, small_pack, zip_of
 from tests.origin import Answer, origin
 from tests.sample import examples
 
+pytestmark = pytest.mark.slow  # many zips are made
+
 GOOD = zip_of()
 
 

@@ -24,6 +24,8 @@ from tests.inspection.fakes import FakeAnalyser, one_face
 from tests.photos.pictures import encoded
 from tests.sample import LIMITS, a_face, as_ordinary_user, examples, textured
 
+pytestmark = pytest.mark.slow  # many entries are made and broken
+
 NAMES = ("holiday.jpg", "below/office.png")
 
 

@@ -15,6 +15,8 @@ from lora_prep.photos import FoundFile
 from tests.inspection.fakes import FakeAnalyser
 from tests.sample import LIMITS, textured
 
+pytestmark = pytest.mark.slow  # large pictures are decoded
+
 FACE_PX = (210, 280)  # as wide as the measure needs, and large enough for a crop
 EYES = ((60.0, 100.0), (150.0, 100.0), (105.0, 150.0), (70.0, 200.0), (140.0, 200.0))
 

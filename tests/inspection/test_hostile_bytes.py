@@ -17,6 +17,8 @@ from lora_prep.photos import find_photos
 from tests.inspection.fakes import FakeAnalyser
 from tests.sample import LIMITS, a_face, examples, textured
 
+pytestmark = pytest.mark.slow  # many broken pictures
+
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
 CODES = {"not_an_image", "unreadable", "unsupported", "too_many_pixels", "crop_too_small"}
 

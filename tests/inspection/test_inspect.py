@@ -16,6 +16,8 @@ from lora_prep.photos import FoundFile, find_photos
 from tests.inspection.fakes import FakeAnalyser, one_face
 from tests.sample import LIMITS, a_face, textured
 
+pytestmark = pytest.mark.slow  # many pictures are decoded
+
 
 def photo(folder: Path, name: str, size: tuple[int, int] = (800, 1000)) -> FoundFile:
     textured(size).save(folder / name)

@@ -28,6 +28,8 @@ from tests.photos.pictures import (
 )
 from tests.sample import LIMITS, a_face, as_ordinary_user, textured
 
+pytestmark = pytest.mark.slow  # a folder of every odd file
+
 PICTURE = textured((600, 640))
 MOV = b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + b"\0" * 40
 LATIN_1 = os.fsdecode(b"caf\xe9.jpg")  # no UTF-8

@@ -33,6 +33,8 @@ from tests.photos.pictures import (
 )
 from tests.sample import SAMPLE_DATA, examples
 
+pytestmark = pytest.mark.slow  # real pictures are decoded and drawn
+
 # ── formats ───────────────────────────────────────────────────────────────────────────────────
 
 

@@ -36,6 +36,8 @@ from tests.photos.pictures import (
 )
 from tests.sample import examples
 
+pytestmark = pytest.mark.slow  # thousands of pictures are decoded
+
 WIDTH, HEIGHT = 403, 299  # neither is a multiple of 8: the last pixels of a reduced picture are cut
 SUFFIXES = {
     "jpg": {"quality": 95, "subsampling": 0},

@@ -130,7 +130,7 @@ def test_an_expired_result_needs_no_photos(backends: Backends, tmp_path: Path) -
 def test_a_refused_submission_deletes_the_photos(
     backends: Backends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(backends.trainer._http.headers, "Authorization", "Bearer wrong")
+    monkeypatch.setitem(backends.trainer._exchange._http.headers, "Authorization", "Bearer wrong")
     upload = uploaded(backends, tmp_path)
     with pytest.raises(LoraPrepError) as raised:
         steps.train(upload, backends)

@@ -7,6 +7,8 @@ from lora_prep.model import Box, Decision, Face, Framing, NoteCode, Reason, Reas
 
 from .helpers import DOUBTED, colour, crop, like, picture, selection, verdict
 
+pytestmark = pytest.mark.slow  # real photos are drawn
+
 SOFT = Reason(NoteCode.SOFT, "A little soft.", 61.2, 70, "sharpness")
 BY_HAND = Reason(NoteCode.KEPT_BY_HAND, "Kept by hand.")
 STRANGER = Reason(

@@ -10,6 +10,8 @@ from lora_prep.report import write_contact_sheet
 
 from .helpers import crop, picture
 
+pytestmark = pytest.mark.slow  # real pictures are decoded and drawn
+
 ADA = Path(__file__).parents[2] / "sample_data" / "people" / "ada"
 
 

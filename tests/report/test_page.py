@@ -16,6 +16,8 @@ from lora_prep.report import Fact, write_report
 
 from .helpers import BLURRY, DOUBTED, Page, colour, crop, like, picture, selection, verdict
 
+pytestmark = pytest.mark.slow  # real pictures are decoded and drawn
+
 ROOT = Path(__file__).parents[2]
 ADA = ROOT / "sample_data" / "people" / "ada"
 HOSTILE = [

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
 from lora_prep.model import (
@@ -29,6 +30,8 @@ from tests.selection.people import (
     renamed,
     with_bits,
 )
+
+pytestmark = pytest.mark.slow  # many folders are selected
 
 FOLDER = Path("/photos")
 NOON = datetime(2026, 5, 1, 12, 0, 0)  # noqa: DTZ001  what a camera says has no zone

@@ -18,6 +18,8 @@ from tests.selection.people import (
     random_person,
 )
 
+pytestmark = pytest.mark.slow  # thousands of faces
+
 
 def find(findings: Sequence[Finding], identity: Identity = IDENTITY) -> Person:
     return find_person(findings, identity)

@@ -24,6 +24,8 @@ from lora_prep.trainers import (
 )
 from tests.origin import Answer, closed_port, envelope, origin
 
+pytestmark = pytest.mark.slow  # servers and databases
+
 KEY = "wsk-very-secret"
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -15,6 +15,8 @@ from lora_prep.trainers import (
     origin_of,
 )
 
+pytestmark = pytest.mark.slow  # servers and databases
+
 WAVESPEED, OWN = "wsk-live", "own-key"
 
 

@@ -29,6 +29,8 @@ from lora_prep.trainers.wait import wait_for_end
 from tests.origin import Answer, Origin, origin
 from tests.sample import examples
 
+pytestmark = pytest.mark.slow  # servers on threads
+
 HUGE = 10**5000
 REQUEST = TrainingRequest(WAN_14B_TRAINER, "http://127.0.0.1:9/b/k.zip?secret", "p3r5on", 2000)
 values = st.recursive(

@@ -15,6 +15,8 @@ from lora_prep.trainers import (
     with_overrides,
 )
 
+pytestmark = pytest.mark.slow  # servers and databases
+
 WAN_22 = "wavespeed-ai/wan-2.2-image-lora-trainer"
 DEFAULT = trainer_of(WAN_14B_TRAINER)
 

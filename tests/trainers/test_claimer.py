@@ -8,7 +8,11 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
+
 from lora_prep.trainers.claimer import Liveness, Processes, _started
+
+pytestmark = pytest.mark.slow  # servers and databases
 
 PROCESSES = Processes()
 

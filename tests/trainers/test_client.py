@@ -33,6 +33,8 @@ from lora_prep.trainers import (
 from lora_prep.trainers.responses import parse_prediction
 from tests.origin import Answer, closed_port, envelope, origin
 
+pytestmark = pytest.mark.slow  # servers on threads
+
 KEY = "wsk-very-secret"
 SECRET_QUERY = "X-Amz-Signature=abcdef0123456789"
 REQUEST = TrainingRequest(

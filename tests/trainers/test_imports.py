@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow  # servers and databases
+
 
 def test_the_room_loads_neither_sqlalchemy_nor_httpx() -> None:
     statement = "import lora_prep.trainers, sys; print(*sys.modules)"

@@ -25,6 +25,8 @@ from lora_prep.trainers.claimer import Claimer, Liveness, Processes
 from tests.trainers.databases import DATABASES, KINDS, new_database
 from tests.trainers.provider import PARAMETERS, intent_of
 
+pytestmark = pytest.mark.slow  # many databases
+
 ORIGIN = "https://trainer.test"
 
 

@@ -33,6 +33,8 @@ from tests.trainers.provider import (
     request_of,
 )
 
+pytestmark = pytest.mark.slow  # servers on threads
+
 
 @pytest.fixture
 def served() -> Iterator[Provider]:

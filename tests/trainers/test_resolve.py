@@ -29,6 +29,8 @@ from tests.trainers.provider import (
     request_of,
 )
 
+pytestmark = pytest.mark.slow  # servers and databases
+
 
 @pytest.mark.slow
 def test_without_inputs_its_owner_chooses(desk: Desk) -> None:

@@ -49,6 +49,8 @@ from tests.trainers.provider import (
     request_of,
 )
 
+pytestmark = pytest.mark.slow  # servers on threads
+
 
 def test_the_second_call_follows_and_pays_nothing(desk: Desk) -> None:
     first = desk.submit()

@@ -14,6 +14,8 @@ from lora_prep.errors import CredentialsError
 from lora_prep.trainers import check_webhook
 from tests.sample import examples
 
+pytestmark = pytest.mark.slow  # servers and databases
+
 SECRET = "whsec_abc123"
 NOW = 1_800_000_000
 BODY = json.dumps({"id": "p1", "status": "completed", "outputs": ["https://x/y"]}).encode()
