@@ -45,7 +45,9 @@ def s3_client(services: Services) -> S3Client:
     style = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path"},
-        retries={"total_max_attempts": 1},
+        # For a moment after a restart the server answers 500, until its volumes have reported: what
+        # every S3 client asks again, ours too.
+        retries={"mode": "standard", "total_max_attempts": 4},
         connect_timeout=5,
         read_timeout=10,
     )
