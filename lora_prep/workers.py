@@ -56,7 +56,7 @@ def side_by_side(
 
 @cache
 def _set_up_heap() -> None:
-    """Let threads share one heap that gives large pieces back: 275 MB at the peak instead of 330.
+    """Let threads share one heap that gives large pieces back: 290 MB at the peak instead of 330.
 
     By itself glibc gives every thread a heap of its own, each grows to its own peak, and with the
     first large picture that is freed it begins to keep them. Costs a twentieth of the CPU.
