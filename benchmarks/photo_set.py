@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
@@ -90,7 +91,10 @@ def _name(index: int) -> str:
 
 
 def _make(pool: Path, count: int, seed: int) -> None:
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=_one_thread) as workers:
+    # Not forked: OpenCV's threads exist by then, and a forked copy of it waits for them for ever.
+    spawn = multiprocessing.get_context("spawn")
+    cores = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(cores, spawn, initializer=_one_thread) as workers:
         jobs = [
             workers.submit(_write, pool / _name(index), plan, taken)
             for index, (plan, taken) in enumerate(
