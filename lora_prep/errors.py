@@ -31,7 +31,7 @@ the words belong here. A rejected photo is not an error: it is a verdict (`lora_
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "ArchiveError",
@@ -199,6 +199,10 @@ class NeedsAttention(SubmissionUnknown):
     def __init__(self, what: str, *, why: str, fix: str, candidates: tuple[str, ...] = ()) -> None:
         super().__init__(what, why=why, fix=fix)
         self.candidates = candidates
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the `error` object of the JSON contract, with the candidates."""
+        return {**super().to_json(), "candidates": list(self.candidates)}
 
 
 class ArchiveError(LoraPrepError):

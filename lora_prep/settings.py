@@ -36,8 +36,10 @@ from lora_prep.errors import ConfigurationError, UnknownSetting
 __all__ = [
     "EMBEDDED",
     "HOSTED_TRAINER_URL",
+    "PROVIDER_STORE",
     "DatasetSettings",
     "EmbeddedSettings",
+    "EngineSettings",
     "FacesSettings",
     "Settings",
     "StoreSettings",
@@ -52,6 +54,7 @@ HOME_VARIABLE = "LORA_PREP_HOME"
 API_KEY_VARIABLE = "WAVESPEED_API_KEY"  # the name every official client reads
 HOSTED_TRAINER_URL = "https://api.wavespeed.ai"
 EMBEDDED: Literal["embedded"] = "embedded"
+PROVIDER_STORE: Literal["wavespeed"] = "wavespeed"  # its own upload place, for the data set alone
 PROJECT_FILE = "lora-prep.toml"
 SECRET_NAME = re.compile("key|secret|token|password", re.IGNORECASE)
 
@@ -108,7 +111,9 @@ class FacesSettings(_Section):
 class StoreSettings(_Section):
     """Where the data set and the LoRA go."""
 
-    url: str = Field(EMBEDDED, description='"embedded" or s3://bucket/prefix')
+    url: str = Field(
+        EMBEDDED, description='"embedded", s3://bucket/prefix, or "wavespeed" for its own uploads'
+    )
     endpoint_url: str | None = Field(None, description="S3 endpoint, for services other than AWS")
     region: str | None = Field(None, description="S3 region")
     profile: str | None = Field(None, description="profile of the AWS configuration files")
@@ -117,9 +122,9 @@ class StoreSettings(_Section):
     @field_validator("url")
     @classmethod
     def _url_is_a_bucket(cls, url: str) -> str:
-        if url == EMBEDDED or re.match(r"s3://[^/\s]", url):
+        if url in (EMBEDDED, PROVIDER_STORE) or re.match(r"s3://[^/\s]", url):
             return url.rstrip("/")
-        raise ValueError('must be "embedded" or s3://bucket/prefix')
+        raise ValueError('must be "embedded", "wavespeed" or s3://bucket/prefix')
 
     @field_validator("endpoint_url")
     @classmethod
@@ -135,15 +140,43 @@ class TrainerSettings(_Section):
     base_url: str | None = Field(
         None, description='"embedded", or the URL of a server of this API; hosted with a key'
     )
-    api_key: SecretStr | None = Field(None, description="environment only")
+    api_key: SecretStr | None = Field(
+        None, description="key of a server of your own; environment only"
+    )
+    wavespeed_key: SecretStr | None = Field(
+        None, description="WAVESPEED_API_KEY: sent to WaveSpeed and to this machine only"
+    )
+    model: str = Field("wavespeed-ai/wan-14b-trainer", description="which of its trainers")
     trigger_word: str = Field("p3r5on", min_length=1, description="the word that calls the person")
-    steps: int = Field(2000, ge=1000, le=4000, description="training steps")
+    steps: int | None = Field(None, ge=1, description="training steps; the trainer's own without")
+    learning_rate: float | None = Field(None, gt=0, description="for trainers that take it")
+    lora_rank: int | None = Field(None, ge=1, description="for trainers that take it")
+    max_cost_usd: float | None = Field(None, ge=0, description="refuse a dearer training, USD")
+    webhook: str | None = Field(None, description="https address told of the training's end")
+    purge_remote: bool = Field(
+        False, description="delete the training at the provider once its LoRA is archived"
+    )
+    in_flight: int = Field(3, ge=1, description="trainings at a time; the lowest account tier's")
+    requests_per_minute: float = Field(60.0, gt=0, description="requests to the trainer at most")
+    requests_at_once: int = Field(10, ge=1, description="of them without a pause")
     poll_min_s: float = Field(5.0, gt=0, description="first wait between two polls, s")
     poll_max_s: float = Field(60.0, gt=0, description="longest wait between two polls, s")
     wait_s: float = Field(7 * 86400.0, gt=0, description="longest wait for a training, s")
+    fresh_s: float = Field(
+        60.0, ge=0, description="how long it may not know an id before that is gone, s"
+    )
     connect_timeout_s: float = Field(10.0, gt=0, description="to open a connection, s")
     read_timeout_s: float = Field(30.0, gt=0, description="for an answer, s")
     submit_timeout_s: float = Field(60.0, gt=0, description="for the answer to a submission, s")
+    margin_s: float = Field(
+        60.0, ge=0, description="after that, until a consistent list must show it, s"
+    )
+    look_every_s: float = Field(5.0, gt=0, description="between two looks for a lost answer, s")
+    too_many_s: float = Field(60.0, ge=0, description="wait where the trainer has no room, s")
+    too_many_total_s: float = Field(3600.0, ge=0, description="longest wait for room, s")
+    models: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="trainers of your own, or other limits of known ones"
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -152,7 +185,7 @@ class TrainerSettings(_Section):
             raise ValueError(f'must be "embedded" or a URL; as a URL it {why}')
         return url and url.rstrip("/")
 
-    @field_validator("api_key")
+    @field_validator("api_key", "wavespeed_key")
     @classmethod
     def _strip_white_space(cls, key: SecretStr | None) -> SecretStr | None:
         # A newline copied along with the key is the usual cause of 401.
@@ -160,6 +193,14 @@ class TrainerSettings(_Section):
         if not bare.isascii():
             raise ValueError("holds a letter that no key has; copy it again")
         return SecretStr(bare) if bare else None
+
+
+class EngineSettings(_Section):
+    """Where it is written down what was paid for."""
+
+    database_url: SecretStr | None = Field(
+        None, description="postgresql://... for several machines; a file in the home without"
+    )
 
 
 class EmbeddedSettings(_Section):
@@ -179,6 +220,7 @@ class Settings(_Section):
     faces: FacesSettings = FacesSettings()
     store: StoreSettings = StoreSettings()
     trainer: TrainerSettings = TrainerSettings()
+    engine: EngineSettings = EngineSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
 
 
@@ -257,14 +299,22 @@ def _file_layer(path: Path) -> _Layer:
         ) from error
     layer = _Layer(origin, values)
     for section in values:
-        if secret := next(filter(SECRET_NAME.search, _section(values, section)), None):
+        if secret := next(filter(_is_secret, _section(values, section).items()), ("", ""))[0]:
             raise ConfigurationError(
                 f"The settings file {path} holds a secret: {section}.{secret}.",
                 why="Files are copied, committed and shared; keys must not be.",
                 fix=f"Remove the line. {API_KEY_VARIABLE} takes the trainer's key, the AWS_* "
-                "variables and profiles take those of the store.",
+                "variables and profiles those of the store, PGPASSFILE the database's password.",
             )
     return layer
+
+
+def _is_secret(setting: tuple[str, object]) -> bool:
+    """Whether a name is that of a secret, or a value a URL with a password."""
+    name, value = setting
+    if SECRET_NAME.search(name):
+        return True
+    return isinstance(value, str) and bool(re.match(r"[^/\s]*://[^/\s@]*:[^/\s@]+@", value))
 
 
 def _aws_layer(environment: Mapping[str, str]) -> _Layer:
@@ -283,7 +333,7 @@ def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _environment_layer(environment: Mapping[str, str]) -> _Layer:
     values: dict[str, dict[str, Any]] = {}
     if key := environment.get(API_KEY_VARIABLE, "").strip():
-        values["trainer"] = {"api_key": key}
+        values["trainer"] = {"wavespeed_key": key}
     for variable, value in environment.items():
         if not variable.startswith(PREFIX) or variable == HOME_VARIABLE:
             continue

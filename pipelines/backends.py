@@ -6,28 +6,55 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from pydantic import SecretStr
+
 from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.embedded import EmbeddedOptions, Services, use_services
 from lora_prep.errors import ConfigurationError, TrainerNotAllowed
 from lora_prep.events import Listener, ignore
+from lora_prep.model import TrainingRequest
 from lora_prep.settings import (
     EMBEDDED,
     HOSTED_TRAINER_URL,
+    PROVIDER_STORE,
     Settings,
+    TrainerSettings,
     home_folder,
     load_settings,
 )
 from lora_prep.stores import S3Store, StoreAccess
-from lora_prep.trainers import Pace, TrainerClient, check_trainer_address
+from lora_prep.trainers import (
+    Ledger,
+    Pace,
+    TokenBucket,
+    TrainerClient,
+    Waits,
+    check_parameters,
+    key_for,
+    trainer_of,
+    with_overrides,
+)
 
-__all__ = ["Backends", "Choice", "choose", "connect", "connect_store", "embedded_options"]
+__all__ = [
+    "PROVIDER",
+    "Backends",
+    "Choice",
+    "choose",
+    "connect",
+    "connect_store",
+    "connect_trainer",
+    "embedded_options",
+    "request_for",
+]
 
+PROVIDER = "wavespeed"  # whose API every trainer speaks
+LEDGER = "lora_prep.sqlite"
 EMBEDDED_POLL_S = 0.25  # a rehearsal answers in seconds; nobody is billed or slowed by asking
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the settings ask for: a URL, or "embedded"."""
+    """What the settings ask for: a URL, "embedded", or "wavespeed" for the provider's storage."""
 
     store_url: str
     trainer_url: str
@@ -37,78 +64,111 @@ class Choice:
         """Whether the trainer is ours, which trains nothing and costs nothing."""
         return self.trainer_url == EMBEDDED
 
+    @property
+    def uploads_to_provider(self) -> bool:
+        """Whether the data set goes to the provider's own storage instead of a bucket."""
+        return self.store_url == PROVIDER_STORE
+
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """An open bucket and an open trainer, with the settings they were opened by."""
+    """An open bucket, an open trainer and the ledger, with the settings they were opened by."""
 
     settings: Settings
+    choice: Choice
     store: S3Store
     trainer: TrainerClient
+    ledger: Ledger
     pace: Pace
+    waits: Waits
 
 
 def choose(settings: Settings) -> Choice:
-    """Decide where to store and who trains; nothing is started or sent.
+    """Decide where to store and who trains, and check what will be asked; nothing is sent.
 
     Raises:
-        ConfigurationError: a key without a bucket, a bucket without a key, or a trainer of the
-            user's own without its key.
+        ConfigurationError: a key without a bucket, a bucket without a key, a trainer of the user's
+            own without its key, or parameters that the trainer does not take.
         TrainerNotAllowed: the trainer may not be used, or could not reach the store.
     """
     store, trainer = settings.store, settings.trainer
-    url = trainer.base_url or (HOSTED_TRAINER_URL if trainer.api_key else EMBEDDED)
-    if trainer.base_url is None and trainer.api_key and store.url == EMBEDDED:
+    has_key = bool(trainer.wavespeed_key or trainer.api_key)
+    url = trainer.base_url or (HOSTED_TRAINER_URL if has_key else EMBEDDED)
+    if trainer.base_url is None and has_key and store.url == EMBEDDED:
         raise ConfigurationError(
             "There is a trainer key but no bucket.",
             why="The hosted trainer cannot fetch photos from this machine.",
             fix="Set store.url to s3://bucket/prefix, or rehearse with --rehearse.",
         )
-    if trainer.base_url is None and not trainer.api_key and store.url != EMBEDDED:
+    if trainer.base_url is None and not has_key and store.url != EMBEDDED:
+        place = "the provider's storage" if store.url == PROVIDER_STORE else "a bucket"
         raise ConfigurationError(
-            "There is a bucket but no trainer key.",
+            f"There is {place} but no trainer key.",
             why="A real training needs both; a rehearsal needs neither.",
             fix="Set WAVESPEED_API_KEY, or rehearse with --rehearse.",
         )
     if url != EMBEDDED:
-        _check_own_trainer(settings, url)
+        local_store = store.url == EMBEDDED or is_loopback(store.endpoint_url or "")
+        if local_store and store.url != PROVIDER_STORE and not is_loopback(url):
+            raise TrainerNotAllowed(
+                f"The trainer {host_and_port(url)} cannot fetch the photos.",
+                why="The store is on this machine, the trainer is not.",
+                fix="Set store.url to a bucket it can reach, or rehearse with --rehearse.",
+            )
+        _key(trainer, url)
+    request_for("", settings)
     return Choice(store.url, url)
 
 
-def _check_own_trainer(settings: Settings, url: str) -> None:
-    store = settings.store
-    local_store = store.url == EMBEDDED or is_loopback(store.endpoint_url or "")
-    if local_store and not is_loopback(url):
-        raise TrainerNotAllowed(
-            f"The trainer {host_and_port(url)} cannot fetch the photos.",
-            why="The store is on this machine, the trainer is not.",
-            fix="Set store.url to a bucket it can reach, or rehearse with --rehearse.",
-        )
-    check_trainer_address(url)
-    if settings.trainer.api_key is None:
-        raise ConfigurationError(
-            f"The trainer {host_and_port(url)} needs a key.",
-            why="Every call of its API carries one.",
-            fix="Set LORA_PREP_TRAINER__API_KEY.",
-        )
+def request_for(data_url: str, settings: Settings) -> TrainingRequest:
+    """Return what the settings ask the trainer for.
+
+    Raises:
+        ConfigurationError: there is no such trainer, or it does not take these parameters.
+    """
+    wanted = settings.trainer
+    trainer = trainer_of(wanted.model, with_overrides(wanted.models))
+    usual = next(int(one.default) for one in trainer.parameters if one.name == "steps")
+    request = TrainingRequest(
+        wanted.model,
+        data_url,
+        wanted.trigger_word,
+        wanted.steps or usual,
+        wanted.learning_rate,
+        wanted.lora_rank,
+    )
+    check_parameters(trainer, request.parameters)
+    return request
 
 
 @contextmanager
 def connect(settings: Settings | None = None, on_event: Listener = ignore) -> Iterator[Backends]:
-    """Open the bucket and the trainer, starting the embedded ones where they are asked for."""
+    """Open the bucket, the trainer and the ledger, starting the embedded ones where asked for."""
     settings = settings or load_settings()
-    choice = choose(settings)
+    choice, wanted = choose(settings), settings.trainer
     with ExitStack() as stack:
         services = stack.enter_context(_services(settings, choice.trainer_url, on_event))
-        store = _open_store(settings, services)
-        client = stack.enter_context(_open_trainer(settings, choice, services))
-        least_s = settings.trainer.poll_min_s
-        pace = Pace(
-            min_s=min(least_s, EMBEDDED_POLL_S) if choice.rehearsal else least_s,
-            max_s=settings.trainer.poll_max_s,
-            wait_s=settings.trainer.wait_s,
+        yield Backends(
+            settings=settings,
+            choice=choice,
+            store=_open_store(settings, services),
+            trainer=stack.enter_context(_open_trainer(settings, choice, services)),
+            ledger=_open_ledger(settings),
+            pace=Pace(
+                min_s=min(wanted.poll_min_s, EMBEDDED_POLL_S)
+                if choice.rehearsal
+                else wanted.poll_min_s,
+                max_s=wanted.poll_max_s,
+                wait_s=wanted.wait_s,
+                fresh_s=wanted.fresh_s,
+            ),
+            waits=Waits(
+                margin_s=wanted.margin_s,
+                look_every_s=wanted.look_every_s,
+                too_many_s=wanted.too_many_s,
+                too_many_total_s=wanted.too_many_total_s,
+            ),
         )
-        yield Backends(settings, store, client, pace)
 
 
 @contextmanager
@@ -119,11 +179,19 @@ def connect_store(settings: Settings, on_event: Listener = ignore) -> Iterator[S
 
 
 @contextmanager
+def connect_trainer(settings: Settings) -> Iterator[TrainerClient]:
+    """Open a trainer that is not the embedded one, alone: to ask what costs nothing."""
+    with _open_trainer(settings, choose(settings), None) as trainer:
+        yield trainer
+
+
+@contextmanager
 def _services(
     settings: Settings, trainer_url: str | None, on_event: Listener
 ) -> Iterator[Services | None]:
     """Start the embedded services if the store or the trainer is one of them."""
-    if EMBEDDED not in (settings.store.url, trainer_url):
+    # What is trained from the provider's own storage is archived in the embedded store.
+    if not {EMBEDDED, PROVIDER_STORE} & {settings.store.url, trainer_url}:
         yield None
         return
     with use_services(home_folder(), embedded_options(settings), on_event) as services:
@@ -137,7 +205,7 @@ def embedded_options(settings: Settings) -> EmbeddedOptions:
 
 def _open_store(settings: Settings, services: Services | None) -> S3Store:
     wanted = settings.store
-    if wanted.url != EMBEDDED or services is None:
+    if wanted.url not in (EMBEDDED, PROVIDER_STORE) or services is None:
         return S3Store(
             StoreAccess.from_url(
                 wanted.url,
@@ -160,14 +228,31 @@ def _open_store(settings: Settings, services: Services | None) -> S3Store:
 def _open_trainer(settings: Settings, choice: Choice, services: Services | None) -> TrainerClient:
     wanted = settings.trainer
     if choice.trainer_url == EMBEDDED and services is not None:
-        url, key = services.trainer_url, services.trainer_key
+        url, key, rate = services.trainer_url, services.trainer_key, None
     else:
-        url = choice.trainer_url
-        key = wanted.api_key.get_secret_value() if wanted.api_key else ""
+        url, key = choice.trainer_url, _key(wanted, choice.trainer_url)
+        rate = TokenBucket(per_minute=wanted.requests_per_minute, burst=wanted.requests_at_once)
     return TrainerClient(
         url,
         key,
         connect_timeout_s=wanted.connect_timeout_s,
         read_timeout_s=wanted.read_timeout_s,
         submit_timeout_s=wanted.submit_timeout_s,
+        rate=rate,
+    )
+
+
+def _key(wanted: TrainerSettings, url: str) -> str:
+    return key_for(url, wavespeed_key=_plain(wanted.wavespeed_key), own_key=_plain(wanted.api_key))
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def _open_ledger(settings: Settings) -> Ledger:
+    wanted = settings.trainer
+    database = _plain(settings.engine.database_url)
+    return Ledger(
+        database or home_folder() / LEDGER, stale_s=wanted.submit_timeout_s + wanted.margin_s
     )

@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +76,13 @@ class Run:
             file.flush()
             os.fsync(file.fileno())  # the prediction id must outlive a power cut
         part.replace(self.path / RECORD)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add how long a stage took, s, to the record; nothing when it fails."""
+        began = time.monotonic()
+        yield
+        self.update(seconds={stage: round(time.monotonic() - began, 2)})
 
     def listener(self, also: Listener) -> Listener:
         """Return a listener that passes every event on and writes what is new to events.jsonl.

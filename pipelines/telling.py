@@ -70,18 +70,19 @@ def lora_rows(loras: Sequence[Lora]) -> list[Fact]:
 
 def interruption_of(run: Run) -> tuple[str, str]:
     """Return what it means that a run was broken off where it is, and what to do about it."""
-    record = run.record()
-    archive = (
-        f"Get the result with: lora-prep archive {record.get('training', {}).get('prediction_id')}"
-    )
-    match record.get("status"):
+    go_on, look = f"Go on with: lora-prep resume {run.id}", f"lora-prep open {run.id}"
+    match run.record().get("status"):
+        case "prepared" | "uploaded":
+            return "Nothing was submitted.", go_on
+        case "submitting":
+            return "It may have been submitted just then; it is not sent a second time.", go_on
         case "submitted":
-            return "You stopped the waiting, not the training: it goes on.", archive
+            return "You stopped the waiting, not the training: it goes on.", go_on
         case "completed":
-            return "The training has ended; its LoRA is not archived yet.", archive
+            return "The training has ended; its LoRA is not archived yet.", go_on
         case "archived":
-            return "Everything was done already.", f"See the report: lora-prep open {run.id}"
+            return "Everything was done already.", f"See the report: {look}"
         case "failed":
-            return "The training had failed already.", f"See the report: lora-prep open {run.id}"
+            return "The training had failed already.", f"See the report: {look}"
         case _:
             return "Nothing was submitted.", "Run the same command again."

@@ -70,12 +70,14 @@ def test_every_error_says_what_why_and_what_to_do() -> None:
     for one in [LoraPrepError, *family(LoraPrepError)]:
         error = one("It rained.", why="The sky was grey.", fix="Take an umbrella.")
 
+        more = {"candidates": []} if one is errors.NeedsAttention else {}
         assert error.to_json() == {
             "code": one.code,
             "message": "It rained.",
             "why": "The sky was grey.",
             "fix": "Take an umbrella.",
             "retryable": one.retryable,
+            **more,
         }
         assert str(error) == f"It rained. The sky was grey. Take an umbrella. [{one.code}]"
         assert one.__doc__

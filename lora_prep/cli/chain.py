@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from errno import EISDIR
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from lora_prep.cli.approval import approval
 from lora_prep.cli.flags import (
+    ArchiveFlags,
     DatasetFlags,
+    PaymentFlags,
     StoreFlags,
     TrainerFlags,
     TrainingFlags,
@@ -41,20 +44,31 @@ def run(
     store: StoreFlags = StoreFlags(),
     trainer: TrainerFlags = TrainerFlags(),
     training: TrainingFlags = TrainingFlags(),
+    payment: PaymentFlags = PaymentFlags(),
+    archive: ArchiveFlags = ArchiveFlags(),
     session: SessionParameter,
 ) -> None:
     """Everything for one person: judge, crop, zip, upload, train, archive, report.
 
     Without an account this is a rehearsal: an S3 server and a trainer service start on this
-    machine, and everything but the training itself is real.
+    machine, and everything but the training itself is real. With one, the price is shown and asked
+    about before anything is uploaded. The same photos, trainer and parameters are paid for once: a
+    training that is on its way is followed, and one that is archived is returned.
     """
-    settings = load_settings(settings_flags(dataset, store, trainer, training))
+    settings = load_settings(settings_flags(dataset, store, trainer, training, payment, archive))
     this = new_run()
     session.result = lambda: {"schema": 1, **this.record()}
     session.interruption = lambda: interruption_of(this)
     if choose(settings).rehearsal:
         session.say(REHEARSAL_FIRST)
-    result = steps.run(folder, settings=settings, run=this, on_event=session.on_event)
+    result = steps.run(
+        folder,
+        settings=settings,
+        run=this,
+        again=payment.again,
+        approve=approval(session, yes=payment.yes),
+        on_event=session.on_event,
+    )
     for lora in result.loras:
         session.answer(f"lora    {lora.object.url}")
     session.answer(f"report  {this.report}")
@@ -70,10 +84,14 @@ def plan(
     store: StoreFlags = StoreFlags(),
     trainer: TrainerFlags = TrainerFlags(),
     training: TrainingFlags = TrainingFlags(),
+    payment: PaymentFlags = PaymentFlags(),
     session: SessionParameter,
 ) -> None:
-    """All checks, the size of the zip and the exact request; uploads, sends and pays nothing."""
-    settings = load_settings(settings_flags(dataset, store, trainer, training))
+    """All checks, the size of the zip, the price and the exact request; sends and pays nothing.
+
+    A trainer that is not on this machine is asked for its price and the account's balance.
+    """
+    settings = load_settings(settings_flags(dataset, store, trainer, training, payment))
     choose(settings)
     this = new_run()
     session.result = lambda: _inspected(this)
@@ -89,8 +107,12 @@ def plan(
     )
     for name, value in request["body"].items():
         session.answer(f"          {name}: {value}")
-    session.answer(f"price     {'nothing: a rehearsal' if planned['rehearsal'] else 'not known'}")
+    session.answer(f"price     {_price(planned)}")
+    if planned["balance_usd"] is not None:
+        session.answer(f"balance   {planned['balance_usd']:g} USD")
     session.answer(f"report    {this.report}")
+    if planned["refused"]:
+        session.say(f"`run` would stop here: {planned['refused']}")
 
 
 def inspect(
@@ -148,6 +170,12 @@ def prepare(
         part.unlink(missing_ok=True)
     session.result = lambda: {**_inspected(this), "zip": str(output)}
     session.answer(f"zip     {output}\nreport  {this.report}")
+
+
+def _price(planned: dict[str, Any]) -> str:
+    if planned["rehearsal"]:
+        return "nothing: a rehearsal"
+    return "not known" if planned["price_usd"] is None else f"{planned['price_usd']:g} USD"
 
 
 def _inspected(this: Run) -> dict[str, object]:

@@ -26,6 +26,7 @@ WHOLE, STAGE, LOOK, LOCAL = "The whole way", "Single stages", "Looking", "On thi
 GROUPS = (WHOLE, STAGE, LOOK, LOCAL)
 
 _CHAIN, _STAGES = "lora_prep.cli.chain", "lora_prep.cli.stages"
+_RESUMING = "lora_prep.cli.resuming"
 _FACES = "lora_prep.cli.faces"
 _LOOKING, _SERVICES = "lora_prep.cli.looking", "lora_prep.cli.services"
 
@@ -36,8 +37,9 @@ COMMANDS = (
         "plan",
         "FOLDER",
         f"{_CHAIN}:plan",
-        "All checks and the exact request; sends and pays nothing.",
+        "All checks, the price and the exact request; pays nothing.",
     ),
+    Command(WHOLE, "resume", "RUN", f"{_RESUMING}:resume", "Go on with a run that was broken off."),
     Command(
         STAGE, "inspect", "FOLDER", f"{_CHAIN}:inspect", "A verdict per photo, and the report."
     ),
@@ -50,6 +52,20 @@ COMMANDS = (
         "PREDICTION",
         f"{_STAGES}:archive",
         "Fetch, verify and keep the LoRA of a training.",
+    ),
+    Command(
+        STAGE,
+        "resolve",
+        "RUN",
+        f"{_RESUMING}:resolve",
+        "Say what became of a submission whose answer was lost.",
+    ),
+    Command(
+        STAGE,
+        "adopt",
+        "PREDICTION",
+        f"{_RESUMING}:adopt",
+        "Take over a training that was submitted elsewhere.",
     ),
     Command(LOOK, "open", "[RUN]", f"{_LOOKING}:open_report", "Show the report of a run."),
     Command(

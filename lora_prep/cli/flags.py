@@ -11,7 +11,15 @@ from cyclopts import Parameter
 from lora_prep.errors import ConfigurationError
 from lora_prep.settings import EMBEDDED
 
-__all__ = ["DatasetFlags", "StoreFlags", "TrainerFlags", "TrainingFlags", "settings_flags"]
+__all__ = [
+    "ArchiveFlags",
+    "DatasetFlags",
+    "PaymentFlags",
+    "StoreFlags",
+    "TrainerFlags",
+    "TrainingFlags",
+    "settings_flags",
+]
 
 
 @Parameter(name="*")
@@ -70,7 +78,10 @@ class DatasetFlags:
 class StoreFlags:
     """Where the data set and the LoRA go."""
 
-    store: Annotated[str | None, Parameter(help='s3://bucket/prefix, or "embedded".')] = None
+    store: Annotated[
+        str | None,
+        Parameter(help='s3://bucket/prefix, "embedded", or "wavespeed" for its own uploads.'),
+    ] = None
     endpoint_url: Annotated[
         str | None, Parameter(help="S3 endpoint of services other than AWS.")
     ] = None
@@ -105,16 +116,73 @@ class TrainerFlags:
 class TrainingFlags:
     """What is trained."""
 
+    model: Annotated[
+        str | None, Parameter(help="Which of the trainers; wavespeed-ai/wan-14b-trainer without.")
+    ] = None
     trigger_word: Annotated[str | None, Parameter(help="The word that calls the person.")] = None
-    steps: Annotated[int | None, Parameter(help="Training steps, 1000 to 4000.")] = None
+    steps: Annotated[int | None, Parameter(help="Training steps; 1000 to 4000, 2000 without.")] = (
+        None
+    )
+    learning_rate: Annotated[float | None, Parameter(help="For trainers that take one.")] = None
+    lora_rank: Annotated[int | None, Parameter(help="For trainers that take one.")] = None
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return the settings these flags give."""
-        return _given({"trainer": {"trigger_word": self.trigger_word, "steps": self.steps}})
+        asked = {
+            "model": self.model,
+            "trigger_word": self.trigger_word,
+            "steps": self.steps,
+            "learning_rate": self.learning_rate,
+            "lora_rank": self.lora_rank,
+        }
+        return _given({"trainer": asked})
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class PaymentFlags:
+    """What it may cost, and whether it may be paid again."""
+
+    max_cost: Annotated[
+        float | None,
+        Parameter(help="Refuse a training that costs more USD, or whose price nobody tells."),
+    ] = None
+    yes: Annotated[
+        bool, Parameter(name=["--yes", "-y"], help="Do not ask before paying.", show_default=False)
+    ] = False
+    again: Annotated[
+        bool,
+        Parameter(help="Train even what is training or trained already.", show_default=False),
+    ] = False
+    webhook: Annotated[
+        str | None, Parameter(help="An https address that the trainer tells of the end.")
+    ] = None
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Return the settings these flags give."""
+        return _given({"trainer": {"max_cost_usd": self.max_cost, "webhook": self.webhook}})
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class ArchiveFlags:
+    """What happens once the LoRA is safe."""
+
+    purge_remote: Annotated[
+        bool,
+        Parameter(
+            help="Delete the training at the provider once its LoRA is archived.",
+            show_default=False,
+        ),
+    ] = False
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Return the settings these flags give."""
+        return _given({"trainer": {"purge_remote": self.purge_remote or None}})
 
 
 def settings_flags(
-    *flags: DatasetFlags | StoreFlags | TrainerFlags | TrainingFlags,
+    *flags: DatasetFlags | StoreFlags | TrainerFlags | TrainingFlags | PaymentFlags | ArchiveFlags,
 ) -> dict[str, dict[str, Any]]:
     """Return the settings that several groups of flags give together.
 

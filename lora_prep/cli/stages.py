@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from lora_prep.addresses import why_not_a_server
 from lora_prep.bundle import count_images
-from lora_prep.cli.flags import StoreFlags, TrainerFlags, TrainingFlags, settings_flags
-from lora_prep.cli.session import SessionParameter
+from lora_prep.cli.approval import approval
+from lora_prep.cli.flags import (
+    ArchiveFlags,
+    PaymentFlags,
+    StoreFlags,
+    TrainerFlags,
+    TrainingFlags,
+    settings_flags,
+)
+from lora_prep.cli.session import Session, SessionParameter
 from lora_prep.errors import ConfigurationError, DatasetTooSmall
-from lora_prep.model import TrainingRequest
-from lora_prep.settings import load_settings
-from lora_prep.trainers import FRESH_S, WAN_14B_TRAINER
+from lora_prep.settings import PROVIDER_STORE, Settings, load_settings
+from lora_prep.trainers import UPLOADS_LIVE
 from pipelines import steps
 from pipelines.backends import connect_store
 from pipelines.runs import Run, find_run, find_run_of_data, new_run
+from pipelines.submitting import put_dataset, put_into_bucket, take_up, upload_of_url
 from pipelines.telling import interruption_of
 
 __all__ = ["archive", "train", "upload"]
-
-Sections = dict[str, dict[str, Any]]
 
 
 def upload(
@@ -49,17 +55,15 @@ def upload(
         )
     with zip_file.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    with connect_store(settings, session.on_event) as bucket:
-        stored = steps.put_dataset(zip_file, sha256, new_run(), bucket)
-        data_url = bucket.presign(stored.key, timedelta(hours=settings.store.presign_hours))
+    url, stored, expires_at = _uploaded(zip_file, sha256, settings, session)
     session.result = lambda: {
         "schema": 1,
-        "url": data_url.url,
-        "object": stored.url,
-        "expires_at": data_url.expires_at.isoformat(),
+        "url": url,
+        "object": stored,
+        "expires_at": expires_at.isoformat(),
         "sha256": sha256,
     }
-    session.answer(data_url.url)
+    session.answer(url)
 
 
 def train(
@@ -75,10 +79,14 @@ def train(
     *,
     trainer: TrainerFlags = TrainerFlags(),
     training: TrainingFlags = TrainingFlags(),
+    payment: PaymentFlags = PaymentFlags(),
     session: SessionParameter,
 ) -> None:
-    """Submit one training for a zip that is already somewhere, and wait for its end."""
-    settings = load_settings(settings_flags(trainer, training))
+    """Submit one training for a zip that is already somewhere, and wait for its end.
+
+    It is submitted once: the same again is followed, or returned when its LoRA is archived.
+    """
+    settings = load_settings(settings_flags(trainer, training, payment))
     data_url = sys.stdin.readline().strip() if url == "-" else url
     if why_not := why_not_a_server(data_url):
         raise ConfigurationError(
@@ -91,14 +99,18 @@ def train(
     this = uploader if uploader and not uploader.submitted else new_run()
     session.result = lambda: {"schema": 1, **this.record()}
     session.interruption = lambda: interruption_of(this)
-    wanted = settings.trainer
-    request = TrainingRequest(WAN_14B_TRAINER, data_url, wanted.trigger_word, wanted.steps)
     with steps.connect(settings, session.on_event) as backends:
         this.update(opened=steps.opened(settings))
-        prediction = steps.submit(request, backends.trainer, this)
-        steps.follow(this, prediction.id, backends, session.on_event, fresh_s=FRESH_S)
-    session.answer(prediction.id)
-    session.say(f"Keep its LoRA: lora-prep archive {prediction.id}")
+        trained = steps.train(
+            upload_of_url(this, data_url, backends),
+            backends,
+            session.on_event,
+            again=payment.again,
+            approve=approval(session, yes=payment.yes),
+        )
+    prediction_id = trained.submission.prediction_id or ""
+    session.answer(prediction_id)
+    session.say(f"Keep its LoRA: lora-prep archive {prediction_id}")
 
 
 def archive(
@@ -109,6 +121,7 @@ def archive(
     *,
     store: StoreFlags = StoreFlags(),
     trainer: TrainerFlags = TrainerFlags(),
+    archive: ArchiveFlags = ArchiveFlags(),
     session: SessionParameter,
 ) -> None:
     """Fetch the LoRA of a training, verify it, keep it in the bucket and read it back.
@@ -117,24 +130,30 @@ def archive(
     bucket afterwards. It can be repeated: nothing is trained or paid again.
     """
     this = find_run(prediction_id=prediction) or new_run()
-    settings = load_settings(_as_opened(this, settings_flags(store, trainer)))
+    settings = load_settings(steps.as_opened(this, settings_flags(store, trainer, archive)))
     session.result = lambda: {"schema": 1, **this.record()}
     session.interruption = lambda: (
         "The LoRA is not archived yet.",
         f"Go on with: lora-prep archive {prediction}",
     )
     with steps.connect(settings, session.on_event) as backends:
-        training = steps.follow(this, prediction, backends, session.on_event)
+        training = take_up(prediction, this, backends, session.on_event)
+        session.result = lambda: {"schema": 1, **training.run.record()}
         result = steps.archive(training, backends, session.on_event)
     for lora in result.loras:
         session.answer(f"lora    {lora.object.url}")
 
 
-def _as_opened(run: Run, flags: Sections) -> Sections:
-    """Return the flags, and below them the trainer and the store that the run was made with."""
-    opened = run.record().get("opened")
-    if not opened:
-        return flags
-    trainer = {"base_url": opened["trainer_url"], **flags.get("trainer", {})}
-    store = {**opened["store"], **flags.get("store", {})}
-    return {**flags, "trainer": trainer, "store": store}
+def _uploaded(
+    path: Path, sha256: str, settings: Settings, session: Session
+) -> tuple[str, str | None, datetime]:
+    """Upload a zip; return its URL, the object of a bucket of the user's, and when it expires."""
+    run: Run = new_run()
+    if settings.store.url == PROVIDER_STORE:
+        with steps.connect(settings, session.on_event) as backends:
+            link = put_dataset(run, path, sha256, backends, session.on_event).link or ""
+        return link, None, datetime.now(UTC) + UPLOADS_LIVE
+    with connect_store(settings, session.on_event) as bucket:
+        stored = put_into_bucket(run, path, sha256, bucket)
+        signed = bucket.presign(stored.key, timedelta(hours=settings.store.presign_hours))
+    return signed.url, stored.url, signed.expires_at

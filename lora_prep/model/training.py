@@ -92,10 +92,23 @@ class TrainingRequest:
     data_url: str = field(repr=False)
     trigger_word: str
     steps: int
+    learning_rate: float | None = None
+    lora_rank: int | None = None
 
-    def to_body(self) -> dict[str, str | int]:
+    @property
+    def parameters(self) -> dict[str, str | int | float]:
+        """Return what is sent besides the data URL; what is None is left to the trainer."""
+        asked: dict[str, str | int | float | None] = {
+            "trigger_word": self.trigger_word,
+            "steps": self.steps,
+            "learning_rate": self.learning_rate,
+            "lora_rank": self.lora_rank,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def to_body(self) -> dict[str, str | int | float]:
         """Return the JSON body of the submission."""
-        return {"data": self.data_url, "trigger_word": self.trigger_word, "steps": self.steps}
+        return {"data": self.data_url, **self.parameters}
 
 
 class PredictionStatus(StrEnum):
@@ -157,12 +170,15 @@ class LoraFacts:
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A trained LoRA that was verified and lies in the user's own bucket."""
+    """A trained LoRA that was verified and lies in the user's own bucket.
+
+    path: of the local copy; None where another run or machine made it.
+    """
 
     facts: LoraFacts
     role: Role
     object: StoredObject
-    path: Path
+    path: Path | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the `loras` item of the JSON contract."""

@@ -7,9 +7,12 @@ from datetime import datetime
 __all__ = ["dataset_key", "lora_key", "sidecar_key"]
 
 
-def dataset_key(run_id: str, sha256: str, when: datetime) -> str:
-    """Return the key of a data set zip: unique per run, temporary, ASCII, ending in .zip."""
-    return f"datasets/{when:%Y}/{run_id}/{sha256[:16]}.zip"
+def dataset_key(submission_key: str, sha256: str, when: datetime) -> str:
+    """Return the key of a data set zip: its submission's own, temporary, ASCII, ending in .zip.
+
+    A submission whose answer was lost is recognised by it in the provider's list.
+    """
+    return f"datasets/{when:%Y}/{submission_key}/{sha256[:16]}.zip"
 
 
 def lora_key(run_id: str, sha256: str) -> str:

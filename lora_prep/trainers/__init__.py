@@ -2,7 +2,6 @@
 
 from lora_prep.trainers.address import (
     OFFICIAL_ORIGIN,
-    check_trainer_address,
     check_trainer_server,
     key_for,
     origin_of,
@@ -22,7 +21,7 @@ from lora_prep.trainers.catalogue import (
 from lora_prep.trainers.client import TrainerClient
 from lora_prep.trainers.ledger import Ledger
 from lora_prep.trainers.locations import Location
-from lora_prep.trainers.media import PRIVACY_OF_UPLOADS, upload_to_provider
+from lora_prep.trainers.media import PRIVACY_OF_UPLOADS, UPLOADS_LIVE, upload_to_provider
 from lora_prep.trainers.rate import TokenBucket
 from lora_prep.trainers.reconcile import (
     Absent,
@@ -37,6 +36,7 @@ from lora_prep.trainers.reconcile import (
     reconcile,
 )
 from lora_prep.trainers.resolve import adopt_prediction, resolve_not_submitted, resolve_with
+from lora_prep.trainers.room import wait_for_room
 from lora_prep.trainers.submissions import (
     Archived,
     Claimed,
@@ -48,7 +48,7 @@ from lora_prep.trainers.submissions import (
     Submission,
     Unknown,
 )
-from lora_prep.trainers.submit import Submitted, submit_once, submit_or_follow
+from lora_prep.trainers.submit import Submitted, find_existing, submit_once, submit_or_follow
 from lora_prep.trainers.wait import FRESH_S, Pace, wait_for_end
 from lora_prep.trainers.webhooks import check_webhook
 
@@ -57,6 +57,7 @@ __all__ = [
     "OFFICIAL_ORIGIN",
     "PRIVACY_OF_UPLOADS",
     "TRAINERS",
+    "UPLOADS_LIVE",
     "WAN_14B_TRAINER",
     "Absent",
     "Archived",
@@ -86,10 +87,10 @@ __all__ = [
     "check_budget",
     "check_parameters",
     "check_same_trainer",
-    "check_trainer_address",
     "check_trainer_server",
     "check_webhook",
     "differences",
+    "find_existing",
     "key_for",
     "look_for",
     "origin_of",
@@ -102,5 +103,6 @@ __all__ = [
     "trainer_of",
     "upload_to_provider",
     "wait_for_end",
+    "wait_for_room",
     "with_overrides",
 ]

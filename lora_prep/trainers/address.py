@@ -9,7 +9,6 @@ from lora_prep.errors import ConfigurationError, TrainerNotAllowed
 
 __all__ = [
     "OFFICIAL_ORIGIN",
-    "check_trainer_address",
     "check_trainer_server",
     "key_for",
     "origin_of",
@@ -17,23 +16,6 @@ __all__ = [
 
 OFFICIAL_ORIGIN = "https://api.wavespeed.ai"
 DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def check_trainer_address(base_url: str) -> None:
-    """Refuse a trainer that could cost money.
-
-    A paid submission needs the ledger that makes it happen at most once. Until that exists, only
-    trainers on this machine are allowed.
-
-    Raises:
-        TrainerNotAllowed: the trainer is not on loopback.
-    """
-    if not is_loopback(base_url):
-        raise TrainerNotAllowed(
-            f"The trainer {host_and_port(base_url)} is not used by this version.",
-            why="A paid training must never be sent twice; the ledger for that is not built yet.",
-            fix="Rehearse with --rehearse, or use a trainer on 127.0.0.1.",
-        )
 
 
 def check_trainer_server(base_url: str) -> None:

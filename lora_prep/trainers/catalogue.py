@@ -248,7 +248,7 @@ def _overridden(base: Trainer, table: dict[str, Any]) -> Trainer:
 
 def _unfit(trainer: Trainer, name: str, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"The trainer {trainer.model} does not take this {name}.",
+        f"The trainer {trainer.model} does not take this trainer.{name}.",
         why=f"{why}.",
         fix="Correct it; nothing was sent.",
     )

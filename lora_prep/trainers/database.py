@@ -1,4 +1,4 @@
-"""The ledger's one table and the statements on it: SQLite by path, Postgres by URL.
+"""The ledger's table of submissions and the statements on it: SQLite by path, Postgres by URL.
 
 Only this module knows SQLAlchemy, whose import takes 0.15 s: import it where a ledger is opened.
 
@@ -63,6 +63,13 @@ ROWS = sa.Table(
     Column("completed_at", Float),
     sa.UniqueConstraint("origin", "prediction_id"),
 )
+VERSIONS = sa.Table(
+    "lora_prep_ledger",
+    META,
+    # One row, so that a later lora_prep knows what it finds and an earlier one keeps off.
+    Column("version", Integer, primary_key=True, autoincrement=False),
+)
+VERSION = 1  # of the tables above; a change that this code could not read or keep raises it
 SCHEMA_LOCK = 0x10AA  # any number of our own, for Postgres's advisory locks
 BUSY_S = 30.0
 BATCH = 500  # ids in one question; SQLite's limit is far above
@@ -75,7 +82,8 @@ class Database:
         """Open or make the table.
 
         Raises:
-            ConfigurationError: the address is none, or not one of SQLite or Postgres.
+            ConfigurationError: the address is none, or not one of SQLite or Postgres; or a newer
+                lora_prep made the ledger, which is left as it is.
             MissingDependency: the driver is not installed.
             TemporaryError: the database does not answer.
         """
@@ -95,9 +103,9 @@ class Database:
             sa.event.listen(self._engine, "connect", self._prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         with self._converted(), self._engine.begin() as connection:
-            if not sqlite:
+            if not sqlite:  # there BEGIN IMMEDIATE is the lock: one process at a time opens it
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-            META.create_all(connection)
+            _prepare_tables(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -262,6 +270,21 @@ def _submission(row: sa.RowMapping) -> Submission:
 
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _prepare_tables(connection: sa.Connection) -> None:
+    """Make what is missing, unless a newer lora_prep made what is there."""
+    VERSIONS.create(connection, checkfirst=True)
+    version = connection.scalar(sa.select(VERSIONS.c.version))
+    if version is None:
+        connection.execute(sa.insert(VERSIONS).values(version=VERSION))
+    elif version > VERSION:
+        raise ConfigurationError(
+            "The ledger of submissions was made by a newer lora_prep.",
+            why=f"Its version is {version}; this lora_prep knows version {VERSION}.",
+            fix="Update lora_prep; or set engine.database_url to another ledger.",
+        )
+    META.create_all(connection)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

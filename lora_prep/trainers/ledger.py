@@ -52,6 +52,7 @@ from lora_prep.trainers.submissions import (
     Outcome,
     State,
     Submission,
+    Taken,
     Unknown,
     canonical,
 )
@@ -113,16 +114,11 @@ class Ledger(LedgerRows):
             fix="Try again.",
         )
 
-    def look(self, intent: Intent, *, again: bool = False) -> Outcome | Free:
+    def look(self, intent: Intent, *, again: bool = False) -> Taken | Free:
         """Return what a claim would come to now, without claiming: before an upload, in a plan."""
         with self._database.transaction() as rows:
-            own = rows.read(key=intent.key)
-            other = rows.read_guard(intent.fingerprint)
-        if own and own.state is not State.RELEASED and not self._may_take_over(own):
-            return self._outcome(own)
-        if other and not (again or intent.rehearsal or self._may_take_over(other)):
-            return self._outcome(other)
-        return Free()
+            own, other = _rows_of(rows, intent)
+        return self._in_the_way(own, other, again=again) or Free()
 
     def _try_claim(self, intent: Intent, *, again: bool) -> Outcome | None:
         token = secrets.token_hex(8)
@@ -130,17 +126,15 @@ class Ledger(LedgerRows):
         claimed = False
         try:
             with self._database.transaction() as rows:
-                row = rows.read(key=intent.key)
-                if row and row.state is not State.RELEASED and not self._may_take_over(row):
-                    return self._outcome(row)
-                if not intent.rehearsal:
-                    other = rows.read_guard(intent.fingerprint)
-                    if other and other.key != intent.key and not again:
-                        if not self._may_take_over(other):
-                            return self._outcome(other)
-                        self._free(rows, other, State.RELEASED, "never sent")
-                    elif other:
-                        rows.drop_guard(intent.fingerprint)
+                row, other = _rows_of(rows, intent)
+                if taken := self._in_the_way(row, other, again=again):
+                    return taken
+                if other and other.key != intent.key and not again:
+                    # Not from any other state: its claimer may have woken up since it was read.
+                    if not self._free(rows, other, "never sent", before={State.WAITING}):
+                        return None
+                elif other:
+                    rows.drop_guard(intent.fingerprint)
                 values = self._claim_values(intent, token)
                 if row is None:
                     rows.insert(values | {"created_at": values["updated_at"]})
@@ -170,7 +164,17 @@ class Ledger(LedgerRows):
             "completed_at": None,
         }
 
-    def _outcome(self, row: Submission) -> Outcome:
+    def _in_the_way(
+        self, own: Submission | None, other: Submission | None, *, again: bool
+    ) -> Taken | None:
+        """Return what keeps a submission from being sent: its own row, or who holds its guard."""
+        if own and own.state is not State.RELEASED and not self._may_take_over(own):
+            return self._outcome(own)
+        if other and not again and not self._may_take_over(other):
+            return self._outcome(other)
+        return None
+
+    def _outcome(self, row: Submission) -> Taken:
         match row.state:
             case State.POSTING if self.is_given_up(row):
                 return Unknown(row)
@@ -247,7 +251,7 @@ class Ledger(LedgerRows):
     def release(self, submission: Submission, reason: str) -> bool:
         """Free a submission that surely was never accepted; False: it has changed meanwhile."""
         with self._database.transaction() as rows:
-            return self._free(rows, submission, State.RELEASED, reason)
+            return self._free(rows, submission, reason, before=NOT_SETTLED)
 
     def adopt(self, submission: Submission, prediction_id: str) -> bool:
         """Give a lost submission the prediction that was found; False: it has changed meanwhile.
@@ -315,9 +319,9 @@ class Ledger(LedgerRows):
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
 
-    def _free(self, rows: Transaction, row: Submission, state: State, reason: str) -> bool:
-        values = self._values(state=state, guard=None, reason=redacted(reason))
-        return rows.change(row.key, NOT_SETTLED, values, token=row.token)
+    def _free(self, rows: Transaction, row: Submission, reason: str, *, before: set[State]) -> bool:
+        values = self._values(state=State.RELEASED, guard=None, reason=reason)
+        return rows.change(row.key, before, values, token=row.token)
 
     def _change(self, row: Submission, before: set[State], values: Mapping[str, Any]) -> bool:
         with self._database.transaction() as rows:
@@ -333,6 +337,12 @@ class Ledger(LedgerRows):
         if "reason" in values:
             values["reason"] = redacted(values["reason"])
         return {**values, "updated_at": self._clock()}
+
+
+def _rows_of(rows: Transaction, intent: Intent) -> tuple[Submission | None, Submission | None]:
+    """Return a submission's own row and the one that holds its guard; a rehearsal has none."""
+    own = rows.read(key=intent.key)
+    return own, None if intent.rehearsal else rows.read_guard(intent.fingerprint)
 
 
 def _owned_by_another(prediction_id: str) -> ConfigurationError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,8 +12,10 @@ from lora_prep.errors import LoraPrepError, StorageError, TemporaryError
 from lora_prep.trainers.address import origin_of
 from lora_prep.trainers.client import TrainerClient
 
-__all__ = ["PRIVACY_OF_UPLOADS", "upload_to_provider"]
+__all__ = ["PRIVACY_OF_UPLOADS", "UPLOADS_LIVE", "upload_to_provider"]
 
+UPLOADS_LIVE = timedelta(days=7)
+"""How long the provider keeps what was uploaded there, by its documents."""
 PRIVACY_OF_UPLOADS = (
     "The provider serves an uploaded data set on a public link without a signature for about 7 "
     "days: whoever has the link has the photos. A bucket of your own with a short-lived signed "

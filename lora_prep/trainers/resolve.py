@@ -108,5 +108,5 @@ def _now(ledger: Ledger, submission: Submission, *, changed: bool) -> Submission
     raise ConfigurationError(
         f"The submission of {submission.intent.run_id} has changed meanwhile.",
         why=f"It is {row.state.value if row else 'gone'} now.",
-        fix="Look at it again: lora-prep status",
+        fix=f"lora-prep resume {submission.intent.run_id}",
     )

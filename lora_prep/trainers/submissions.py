@@ -25,6 +25,7 @@ __all__ = [
     "Outcome",
     "State",
     "Submission",
+    "Taken",
     "Unknown",
     "canonical",
 ]
@@ -174,4 +175,5 @@ class Ended:
     submission: Submission
 
 
-Outcome = Claimed | InFlight | Archived | Unknown | Ended
+Taken = InFlight | Archived | Unknown | Ended
+Outcome = Claimed | Taken

@@ -44,15 +44,17 @@ from lora_prep.trainers.submissions import (
     Archived,
     Claimed,
     Ended,
+    Free,
     InFlight,
     Intent,
     Outcome,
     State,
     Submission,
+    Taken,
     Unknown,
 )
 
-__all__ = ["Submitted", "submit_once", "submit_or_follow"]
+__all__ = ["Submitted", "find_existing", "submit_once", "submit_or_follow"]
 
 MakeRequest = Callable[[], TrainingRequest]
 ROUNDS = 10  # lost races and released submissions after which something else must be wrong
@@ -102,23 +104,42 @@ def submit_or_follow(
             webhook=webhook,
             on_event=on_event,
         )
-        if isinstance(outcome, InFlight | Unknown):
-            check_same_trainer(outcome.submission, client)
-        match outcome:
-            case InFlight(submission) if submission.prediction_id is None:
-                _wait_for_id(ledger, client, submission, waits, on_event)
-            case Submitted() | InFlight() | Archived():
-                return outcome
-            case Ended(submission):
-                raise _ended(submission)
-            case Unknown(submission):
-                settled = reconcile(ledger, client, submission, waits, on_event)
-                _check_settled(settled, submission)
-    raise TemporaryError(
-        "The training could not be submitted.",
-        why=f"The trainer lost it {ROUNDS} times before it had it.",
-        fix="Try again later.",
-    )
+        if isinstance(outcome, Submitted):
+            return outcome
+        if followed := _followed(ledger, client, outcome, waits, on_event):
+            return followed
+    raise _never_settled()
+
+
+def find_existing(
+    ledger: Ledger,
+    client: TrainerClient,
+    intent: Intent,
+    waits: Waits,
+    *,
+    again: bool = False,
+    on_event: Listener = ignore,
+) -> Free | InFlight | Archived:
+    """Find the same training on its way or done, before anything is uploaded for a new one.
+
+    It claims nothing and sends nothing. `Free` holds for this moment only: `submit_or_follow` asks
+    again. What is in flight has a prediction id; a submission whose answer was lost is looked for,
+    and adopted or released.
+
+    Raises:
+        NeedsAttention: the answer was lost, and only a person can say what became of it.
+        SubmissionUnknown: it was lost, and the list of the trainer cannot be read now.
+        TrainingFailed: this submission has ended without a LoRA; look for the next attempt.
+        TemporaryError: another process sends the same and does not get on, or the ledger fails.
+        ConfigurationError: it was sent to another trainer.
+    """
+    for _ in range(ROUNDS):
+        outcome = ledger.look(intent, again=again)
+        if isinstance(outcome, Free):
+            return outcome
+        if followed := _followed(ledger, client, outcome, waits, on_event):
+            return followed
+    raise _never_settled()
 
 
 def submit_once(
@@ -151,6 +172,33 @@ def submit_once(
     raise TemporaryError(
         "The training could not be submitted.",
         why="Other processes took its claim again and again.",
+        fix="Try again later.",
+    )
+
+
+def _followed(
+    ledger: Ledger, client: TrainerClient, taken: Taken, waits: Waits, on_event: Listener
+) -> InFlight | Archived | None:
+    """Return what can be followed by its id; None: it has changed, ask the ledger again."""
+    if isinstance(taken, InFlight | Unknown):
+        check_same_trainer(taken.submission, client)
+    match taken:
+        case InFlight(submission) if submission.prediction_id is None:
+            _wait_for_id(ledger, client, submission, waits, on_event)
+        case InFlight() | Archived():
+            return taken
+        case Ended(submission):
+            raise _ended(submission)
+        case Unknown(submission):
+            settled = reconcile(ledger, client, submission, waits, on_event)
+            _check_settled(settled, submission)
+    return None
+
+
+def _never_settled() -> TemporaryError:
+    return TemporaryError(
+        "The training could not be submitted.",
+        why=f"The trainer lost it {ROUNDS} times before it had it.",
         fix="Try again later.",
     )
 
@@ -226,6 +274,7 @@ def _release(ledger: Ledger, claim: Claimed, reason: str) -> None:
 
 
 def _keep(ledger: Ledger, claim: Claimed, prediction_id: str) -> None:
+    run_id = claim.submission.intent.run_id
     why = "Another process took the submission over meanwhile."
     for pause_s in KEEP_AFTER_S:
         time.sleep(pause_s)
@@ -238,7 +287,8 @@ def _keep(ledger: Ledger, claim: Claimed, prediction_id: str) -> None:
     raise NeedsAttention(
         f"The training {prediction_id} was accepted, but its id could not be kept.",
         why=why,
-        fix=f"lora-prep resolve {claim.submission.intent.run_id} --prediction {prediction_id}",
+        fix=f"lora-prep resolve {run_id} --prediction {prediction_id}; "
+        f"then lora-prep resume {run_id}",
         candidates=(prediction_id,),
     )
 
@@ -268,7 +318,10 @@ def _wait_for_id(
 def _check_settled(settled: Reconciled, submission: Submission) -> None:
     run_id = submission.intent.run_id
     what = "The training was submitted, but the answer is lost: it may be running."
-    fix = f"lora-prep resolve {run_id} --prediction ID, or --not-submitted if there is none."
+    fix = (
+        f"lora-prep resolve {run_id} --prediction ID, or --not-submitted if there is none; "
+        f"then lora-prep resume {run_id}"
+    )
     match settled:
         case Found() | Released() | Changed():
             return

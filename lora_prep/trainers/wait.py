@@ -20,7 +20,7 @@ from lora_prep.model import Prediction, PredictionStatus
 from lora_prep.redaction import redacted
 from lora_prep.trainers.client import TrainerClient
 
-__all__ = ["FRESH_S", "Pace", "wait_for_end"]
+__all__ = ["FRESH_S", "TIMED_OUT", "Pace", "failure_of", "wait_for_end"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,16 @@ TIMED_OUT = 5004  # its code for a time-out, which may be that of a request and 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often to ask and how long to wait, s: from min_s, growing, to max_s; wait_s in all."""
+    """How often to ask and how long to wait, s: from min_s, growing, to max_s; wait_s in all.
+
+    fresh_s: how long an id that the trainer does not know may be one that it does not list yet, or
+    one that it misses for a moment.
+    """
 
     min_s: float
     max_s: float
     wait_s: float
+    fresh_s: float = FRESH_S
 
 
 def wait_for_end(
@@ -47,12 +52,10 @@ def wait_for_end(
     pace: Pace,
     on_event: Listener = ignore,
     *,
-    fresh_s: float = 0,
     expected_s: float | None = None,
 ) -> Prediction:
     """Ask until the training has completed and return it with its outputs.
 
-    For `fresh_s` seconds an id that the trainer does not know counts as not listed yet.
     expected_s: how long such trainings took before (`Ledger.expected_s`); it is only said.
 
     Failures to get an answer are no failures of the training: they are waited out. A state that
@@ -76,9 +79,9 @@ def wait_for_end(
         try:
             prediction = client.result(prediction_id)
         except ResultExpired:
-            if waited_s >= min(fresh_s, pace.wait_s):
+            if waited_s >= min(pace.fresh_s, pace.wait_s):
                 raise
-            word = "not listed yet"
+            word = "not known to the trainer, asking again"
         except TemporaryError as error:
             if waited_s > pace.wait_s:
                 raise
@@ -113,14 +116,19 @@ def _not_ended(prediction_id: str, pace: Pace) -> TemporaryError:
 def _completed(prediction: Prediction) -> Prediction:
     if prediction.status is PredictionStatus.COMPLETED and prediction.outputs:
         return prediction
+    raise failure_of(prediction)
+
+
+def failure_of(prediction: Prediction) -> TrainingFailed:
+    """Return why a training that has ended gave no LoRA."""
     what = f"The training {prediction.id} ended without a LoRA."
     fix = "Failed trainings are said to be refunded; correct the cause and run again."
     if prediction.status is PredictionStatus.COMPLETED:
-        raise NoOutputs(what, why="It is called completed, but names no file.", fix=fix)
+        return NoOutputs(what, why="It is called completed, but names no file.", fix=fix)
     words = redacted(prediction.error) or "The provider gives no reason."
     why = f"{words} (status {prediction.status}, code {_code(prediction.error_code)})"
     kind = DatasetNotFetched if prediction.error_code == NOT_FETCHED else TrainingFailed
-    raise kind(what, why=why, fix=fix)
+    return kind(what, why=why, fix=fix)
 
 
 def _code(code: int) -> str:

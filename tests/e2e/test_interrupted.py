@@ -15,6 +15,7 @@ import pytest
 
 from lora_prep.embedded import services_status
 from tests.cli.command import SAMPLE_DATA, command, lora_prep
+from tests.cli.schemas import valid
 
 pytestmark = pytest.mark.slow
 ADA = SAMPLE_DATA / "people" / "ada"
@@ -57,7 +58,7 @@ def objects(home: Path) -> list[str]:
         return [entry["Key"] for entry in listed.get("Contents", [])]
 
 
-def test_ctrl_c_stops_the_waiting_and_archive_takes_it_up(home: Path) -> None:
+def test_ctrl_c_stops_the_waiting_and_resume_takes_it_up(home: Path) -> None:
     process = start("run", ADA, "--json")
     record = wait_for(home, "submitted", process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
@@ -66,7 +67,7 @@ def test_ctrl_c_stops_the_waiting_and_archive_takes_it_up(home: Path) -> None:
     assert process.returncode == 130
     assert json.loads(stdout)["error"]["code"] == "interrupted"
     assert json.loads(stdout)["training"]["prediction_id"] == prediction
-    assert f"lora-prep archive {prediction}" in stderr
+    assert f"lora-prep resume {record['run']}" in stderr
     assert "Traceback" not in stderr
     assert any(key.endswith(".zip") for key in objects(home))  # the training needs it still
 
@@ -81,8 +82,9 @@ def test_ctrl_c_stops_the_waiting_and_archive_takes_it_up(home: Path) -> None:
     }
     assert ours <= family
 
-    archived = lora_prep("archive", prediction, "--json", **LONG)
+    archived = lora_prep("resume", record["run"], "--json", **LONG)
     assert archived.status == 0, archived.stderr
+    valid(archived.json, "resume")
     assert archived.json["run"] == record["run"]
     assert archived.json["status"] == "archived"
     assert not any(key.endswith(".zip") for key in objects(home))

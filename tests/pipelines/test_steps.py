@@ -5,39 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from lora_prep.errors import (
-    ConfigurationError,
-    LoraPrepError,
-    ResultExpired,
-    SubmissionUnknown,
-    TrainingFailed,
-)
-from lora_prep.model import Bundle, Prediction, PredictionStatus, Selection, TrainingRequest
-from lora_prep.settings import load_settings
-from lora_prep.trainers import WAN_14B_TRAINER
+from lora_prep.errors import LoraPrepError, TemporaryError, TrainingFailed
+from lora_prep.events import Event
 from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.cleaning import unsubmitted_is_deleted
 from pipelines.runs import Run, find_run, find_run_of_data, last_run, new_run, run_by_id
+from pipelines.submitting import follow, put_dataset
 from pipelines.telling import interruption_of
-from tests.origin import Answer, origin
-
-QUICK = {"embedded": {"rehearsal_rank": 1, "rehearsal_blocks": 1, "rehearsal_s": 0}}
-
-
-@pytest.fixture
-def backends(
-    module_home: Path, own_place: None, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Backends]:
-    monkeypatch.setenv("LORA_PREP_HOME", str(module_home))
-    with steps.connect(load_settings(QUICK)) as opened:
-        yield opened
 
 
 def uploaded(backends: Backends, tmp_path: Path) -> steps.Upload:
@@ -47,83 +26,48 @@ def uploaded(backends: Backends, tmp_path: Path) -> steps.Upload:
         for number in range(10):
             archive.writestr(f"{number}.jpg", b"no picture")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    run = new_run()
-    stored = steps.put_dataset(path, sha256, run, backends.store)
-    bundle = Bundle(path, sha256, path.stat().st_size, ())
-    return steps.Upload(steps.Dataset(run, Selection(tmp_path, 10, ()), (), bundle), stored)
+    return put_dataset(new_run(), path, sha256, backends)
+
+
+def is_there(upload: steps.Upload, backends: Backends) -> bool:
+    assert upload.object
+    return backends.store.head(upload.object.key) is not None
 
 
 @pytest.mark.slow
 def test_a_failed_training_deletes_the_photos(backends: Backends, tmp_path: Path) -> None:
     upload = uploaded(backends, tmp_path)
-    assert backends.store.head(upload.object.key) is not None
+    assert is_there(upload, backends)
     with pytest.raises(TrainingFailed):
         steps.train(upload, backends)
-    assert backends.store.head(upload.object.key) is None
-    record = upload.dataset.run.record()
+    assert not is_there(upload, backends)
+    record = upload.run.record()
     assert (record["status"], record["error"]["code"]) == ("failed", "training_failed")
+    with pytest.raises(TrainingFailed):  # and a run is one training
+        steps.train(upload, backends)
 
 
 @pytest.mark.slow
 def test_a_training_that_fails_while_nobody_waits_deletes_them_later(
-    backends: Backends, tmp_path: Path
+    backends: Backends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = uploaded(backends, tmp_path)
-    run = upload.dataset.run
-    url = backends.store.presign(upload.object.key, timedelta(hours=1)).url
-    request = TrainingRequest(WAN_14B_TRAINER, url, "p3r5on", 2000)
-    prediction = steps.submit(request, backends.trainer, run)
-    assert backends.store.head(upload.object.key) is not None
-    found = find_run(prediction_id=prediction.id)
-    assert found == run
+
+    def leave(*arguments: object, **how: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.submitting.wait_for_end", leave)
+        with pytest.raises(KeyboardInterrupt):
+            steps.train(upload, backends)
+    assert is_there(upload, backends)
+    submission = backends.ledger.of_run(upload.run.id)
+    assert submission is not None
+    assert submission.prediction_id is not None
+    assert find_run(prediction_id=submission.prediction_id) == upload.run
     with pytest.raises(TrainingFailed):
-        steps.follow(found, prediction.id, backends)
-    assert backends.store.head(upload.object.key) is None
-
-
-@pytest.mark.slow
-def test_a_lost_answer_keeps_the_photos_for_the_training(
-    backends: Backends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def lose(request: TrainingRequest) -> Prediction:
-        raise SubmissionUnknown("sent", why="lost", fix="look")
-
-    monkeypatch.setattr(backends.trainer, "submit", lose)
-    upload = uploaded(backends, tmp_path)
-    with pytest.raises(SubmissionUnknown):
-        steps.train(upload, backends)
-    assert backends.store.head(upload.object.key) is not None
-    assert upload.dataset.run.record()["status"] == "submitting"
-
-
-@pytest.mark.slow
-def test_a_run_is_one_training(
-    backends: Backends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    upload = uploaded(backends, tmp_path)
-    sent: list[TrainingRequest] = []
-
-    def lose(request: TrainingRequest) -> Prediction:
-        sent.append(request)
-        raise SubmissionUnknown("sent", why="lost", fix="look")
-
-    monkeypatch.setattr(backends.trainer, "submit", lose)
-    with pytest.raises(SubmissionUnknown):
-        steps.train(upload, backends)
-    with pytest.raises(ConfigurationError, match="submitted a training before"):
-        steps.train(upload, backends)
-    assert len(sent) == 1
-    assert backends.store.head(upload.object.key) is not None  # the first may need it still
-
-
-@pytest.mark.slow
-def test_an_expired_result_needs_no_photos(backends: Backends, tmp_path: Path) -> None:
-    upload = uploaded(backends, tmp_path)
-    with origin(Answer(410)) as dead:
-        prediction = Prediction("p", "m", PredictionStatus.COMPLETED, (f"{dead.url}/lora",))
-        with pytest.raises(ResultExpired):
-            steps.archive(steps.Training(upload.dataset.run, prediction), backends)
-    assert backends.store.head(upload.object.key) is None
+        follow(upload.run, submission, backends)
+    assert not is_there(upload, backends)
 
 
 @pytest.mark.slow
@@ -135,7 +79,7 @@ def test_a_refused_submission_deletes_the_photos(
     with pytest.raises(LoraPrepError) as raised:
         steps.train(upload, backends)
     assert raised.value.code == "credentials"
-    assert backends.store.head(upload.object.key) is None
+    assert not is_there(upload, backends)
 
 
 @pytest.mark.slow
@@ -145,17 +89,26 @@ def test_whatever_ends_it_before_the_submission_leaves_no_photos(
 ) -> None:
     upload = uploaded(backends, tmp_path)
     with pytest.raises(type(ending)):
-        with unsubmitted_is_deleted(upload.dataset.run, backends.store):
+        with unsubmitted_is_deleted(upload.run, backends.store, backends.ledger):
             raise ending
-    assert backends.store.head(upload.object.key) is None
+    assert not is_there(upload, backends)
 
 
 @pytest.mark.slow
-def test_an_unknown_prediction_leaves_no_run_behind(backends: Backends) -> None:
-    run = new_run()
-    with pytest.raises(ResultExpired):
-        steps.follow(run, "0" * 32, backends)
-    assert not run.path.exists()
+def test_a_ledger_that_does_not_answer_keeps_the_photos(
+    backends: Backends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can tell then whether a training needs them."""
+    upload = uploaded(backends, tmp_path)
+
+    def refuse(run_id: str) -> None:
+        raise TemporaryError("the ledger", why="is gone", fix="wait")
+
+    monkeypatch.setattr(backends.ledger, "of_run", refuse)
+    with pytest.raises(KeyboardInterrupt):
+        with unsubmitted_is_deleted(upload.run, backends.store, backends.ledger):
+            raise KeyboardInterrupt
+    assert is_there(upload, backends)
 
 
 def test_the_record_grows_and_is_never_torn() -> None:
@@ -177,8 +130,6 @@ def test_the_record_grows_and_is_never_torn() -> None:
 
 
 def test_events_are_written_once_a_second_and_when_they_are_new() -> None:
-    from lora_prep.events import Event
-
     run = Run("r", new_run().path)
     run.make()
     heard: list[Event] = []
@@ -212,20 +163,24 @@ def test_a_fact_can_be_taken_out_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "says"),
+    ("status", "says", "fix"),
     [
-        (None, "Nothing was submitted"),
-        ("uploaded", "Nothing was submitted"),
-        ("submitted", "it goes on"),
-        ("completed", "not archived yet"),
-        ("archived", "done already"),
+        (None, "Nothing was submitted", "same command"),
+        ("inspected", "Nothing was submitted", "same command"),
+        ("uploaded", "Nothing was submitted", "resume"),
+        ("submitting", "may have been submitted", "resume"),
+        ("submitted", "it goes on", "resume"),
+        ("completed", "not archived yet", "resume"),
+        ("archived", "done already", "open"),
+        ("failed", "had failed", "open"),
     ],
 )
 def test_what_an_interruption_means_depends_on_how_far_it_was(
-    status: str | None, says: str
+    status: str | None, says: str, fix: str
 ) -> None:
     run = new_run()
-    run.update(status=status, training={"prediction_id": "p1"})
-    why, fix = interruption_of(run)
+    run.update(status=status)
+    why, what_to_do = interruption_of(run)
     assert says in why
-    assert ("lora-prep archive p1" in fix) == (status in {"submitted", "completed"})
+    assert fix in what_to_do
+    assert (run.id in what_to_do) == (fix != "same command")

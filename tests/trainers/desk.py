@@ -8,11 +8,13 @@ from lora_prep.events import Event
 from lora_prep.trainers import (
     Archived,
     Ended,
+    Free,
     InFlight,
     Intent,
     State,
     Submitted,
     Unknown,
+    find_existing,
     submit_once,
     submit_or_follow,
 )
@@ -53,6 +55,18 @@ class Desk:
             self.client,
             intent,
             lambda: request_of(intent),
+            WAITS,
+            again=again,
+            on_event=self.events.append,
+        )
+
+    def find(
+        self, run_id: str = "run1", *, again: bool = False, **how: object
+    ) -> Free | InFlight | Archived:
+        return find_existing(
+            self.ledger,
+            self.client,
+            self.intent(run_id, **how),
             WAITS,
             again=again,
             on_event=self.events.append,

@@ -44,6 +44,7 @@ class Provider:
     lag: int = 0  # how many of the newest the list does not show yet
     page_limit: int = 100
     list_status: int = 200
+    result_status: int = 200
     asked: list[dict[str, Any]] = field(default_factory=list)
     reached: threading.Event = field(default_factory=threading.Event)
 
@@ -83,7 +84,9 @@ def _handler(served: Provider) -> type[BaseHTTPRequestHandler]:
                 return
             name = self.path.split("/")[-2]
             task = next((task for task in served.accepted if task["id"] == name), None)
-            if task is None:
+            if served.result_status != 200:
+                self.answer(served.result_status, {"code": served.result_status})
+            elif task is None:
                 self.answer(404, {"code": 404, "message": "not found"})
             else:
                 self.answer(200, {"code": 200, "data": task})

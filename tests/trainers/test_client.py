@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -40,7 +41,7 @@ SECRET_QUERY = "X-Amz-Signature=abcdef0123456789"
 REQUEST = TrainingRequest(
     WAN_14B_TRAINER, f"http://127.0.0.1:9/b/set.zip?{SECRET_QUERY}", "p3r5on", 2000
 )
-PACE = Pace(min_s=0.01, max_s=0.02, wait_s=5)
+PACE = Pace(min_s=0.01, max_s=0.02, wait_s=5, fresh_s=0)
 FRESH = envelope(id="abc", status="created")
 
 
@@ -130,7 +131,7 @@ def test_waiting_survives_every_hiccup_and_unknown_states() -> None:
         envelope(id="abc", status="completed", outputs=["http://127.0.0.1:9/lora"]),
     ]
     with origin(*answers) as server, TrainerClient(server.url, KEY) as client:
-        prediction = wait_for_end(client, "abc", PACE, fresh_s=5)
+        prediction = wait_for_end(client, "abc", replace(PACE, fresh_s=5))
     assert prediction.outputs == ("http://127.0.0.1:9/lora",)
     assert len(server.requests) == len(answers)
     assert {request.path for request in server.requests} == {"/api/v3/predictions/abc/result"}
@@ -225,7 +226,7 @@ def test_an_id_that_stays_unknown_is_gone() -> None:
         with pytest.raises(ResultExpired):
             wait_for_end(client, "../a b", PACE)
         with pytest.raises(ResultExpired):
-            wait_for_end(client, "abc", PACE, fresh_s=0.1)
+            wait_for_end(client, "abc", replace(PACE, fresh_s=0.1))
     assert server.requests[0].path == "/api/v3/predictions/..%2Fa%20b/result"
 
 

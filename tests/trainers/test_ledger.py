@@ -19,6 +19,7 @@ from lora_prep.trainers import (
     Intent,
     Ledger,
     State,
+    Submission,
     Unknown,
 )
 from lora_prep.trainers.claimer import Claimer, Liveness, Processes
@@ -219,6 +220,31 @@ def test_a_claim_that_waits_for_room_is_taken_over_from_the_dead(where: Path | s
     assert isinstance(ledger.claim(intent()), InFlight)
 
 
+@pytest.mark.parametrize("where", [kind for kind in KINDS if kind != "sqlite"], indirect=True)
+def test_a_claimer_that_wakes_up_while_it_is_taken_over_keeps_its_claim(
+    where: Path | str,
+) -> None:
+    """SQLite lets nobody in between; on Postgres the row may change after it was read."""
+    other = FakeProcesses(pid=8)
+    sleeper = Ledger(where, processes=FakeProcesses(pid=7))
+    claim = claimed(sleeper, intent())
+    assert sleeper.waiting(claim, "429")
+    woken: list[bool] = []
+
+    class Slow(Ledger):
+        def _may_take_over(self, row: Submission) -> bool:
+            may = super()._may_take_over(row)
+            if not woken:
+                woken.append(sleeper.sending(claim))
+            return may
+
+    other.others[7] = Liveness.UNTOLD
+    outcome = Slow(where, processes=other, stale_s=-1).claim(intent("run2"))
+    assert woken == [True]
+    assert isinstance(outcome, Unknown)
+    assert outcome.submission.key == "run1-1"
+
+
 def test_what_is_at_the_trainer_is_counted_and_owned(ledger: Ledger) -> None:
     for number, run_id in enumerate(("run1", "run2", "run3")):
         claim = claimed(ledger, intent(run_id, data=run_id))
@@ -284,6 +310,41 @@ def test_no_name_no_folder_and_no_url_is_kept(tmp_path: Path) -> None:
 
     assert socket.gethostname() not in [str(value) for value in row.values()]
     assert not [name for name, value in row.items() if "?" in str(value)]
+
+
+def versions(ledger: Ledger) -> list[int]:
+    with ledger._database._engine.begin() as connection:
+        return list(connection.exec_driver_sql("SELECT version FROM lora_prep_ledger").scalars())
+
+
+def change(ledger: Ledger, statement: str) -> None:
+    with ledger._database._engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def test_a_ledger_says_which_version_it_is(where: Path | str) -> None:
+    for _ in range(2):
+        assert versions(Ledger(where)) == [1]
+
+
+def test_a_ledger_from_before_versions_is_the_first(where: Path | str) -> None:
+    ledger = Ledger(where)
+    claimed(ledger, intent())
+    change(ledger, "DROP TABLE lora_prep_ledger")
+    again = Ledger(where)
+    assert versions(again) == [1]
+    assert again.get("run1-1")
+
+
+def test_a_ledger_of_a_newer_lora_prep_is_left_alone(where: Path | str) -> None:
+    ledger = Ledger(where)
+    change(ledger, "UPDATE lora_prep_ledger SET version = 2")
+    change(ledger, "DROP TABLE lora_prep_submissions")
+    with pytest.raises(ConfigurationError, match="made by a newer lora_prep"):
+        Ledger(where)
+    assert versions(ledger) == [2]
+    with pytest.raises(TemporaryError, match="cannot be used"):  # the table was not made again
+        ledger.get("run1-1")
 
 
 @pytest.mark.parametrize(

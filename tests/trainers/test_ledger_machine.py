@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from lora_prep.errors import ConfigurationError
-from lora_prep.trainers import Claimed, Intent, Ledger, State, Submission
+from lora_prep.trainers import Claimed, Free, Intent, Ledger, State, Submission
 from lora_prep.trainers.claimer import Claimer, Liveness, Processes
 from tests.sample import examples
 from tests.trainers.provider import intent_of
@@ -64,7 +64,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.processes.pid += 1
         attempt = self.ledger.attempt_of(run)
         intent: Intent = intent_of("http://t", run, attempt=attempt, data=data, rehearsal=rehearsal)
+        seen = self.ledger.look(intent, again=again)
         outcome = self.ledger.claim(intent, again=again)
+        assert seen == (Free() if isinstance(outcome, Claimed) else outcome)
         if not isinstance(outcome, Claimed):
             return None
         if again or rehearsal:

@@ -105,6 +105,33 @@ def test_exactly_one_of_many_processes_sends_it(kind: str, runs: list[str], tmp_
             )
 
 
+def opener(where: Path | str, at: float, answers: Any) -> None:
+    try:
+        time.sleep(max(at - time.time(), 0))
+        answers.put(Ledger(where).get("run1-1"))
+    except LoraPrepError as error:
+        answers.put(str(error))
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_many_processes_may_make_the_ledger_at_once(kind: str, tmp_path: Path) -> None:
+    context = forkserver()
+    for _ in range(3):
+        where = new_database(kind, tmp_path)
+        answers: Any = context.Queue()
+        at = time.time() + 1.0
+        openers = [context.Process(target=opener, args=(where, at, answers)) for _ in range(6)]
+        for one in openers:
+            one.start()
+        told = [answers.get(timeout=60) for _ in openers]
+        for one in openers:
+            one.join()
+        assert told == [None] * 6
+        with Ledger(where)._database._engine.begin() as connection:
+            versions = connection.exec_driver_sql("SELECT version FROM lora_prep_ledger")
+            assert versions.scalars().all() == [1]
+
+
 def run_victim(where: Path | str, url: str, line: int) -> tuple[int | None, int]:
     context = forkserver()
     lines = context.Value("i", 0)

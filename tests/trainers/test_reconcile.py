@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -168,6 +169,33 @@ def test_a_page_that_makes_no_sense_proves_nothing(served: Provider, ledger: Led
 )
 def test_bucket_and_key_are_compared_and_nothing_else(url: str, there: bool) -> None:
     assert Location("photos", "a/b.zip").is_at(url) is there
+
+
+def test_a_link_that_is_a_secret_is_told_by_a_hash() -> None:
+    url = "https://uploads.test/u/7f3a%20b/data.zip"
+    location = Location.hidden_of_url(url)
+    digest = hashlib.sha256(b"u/7f3a b/data.zip").hexdigest()
+    assert location == Location("", f"sha256:{digest}")
+    assert location.is_at(f"{url}?more")
+    assert location.is_at("https://cdn.test/u/7f3a b/data.zip")
+    for other in ("https://uploads.test/u/other/data.zip", f"https://x.test/{location.key}", ""):
+        assert not location.is_at(other)
+    assert not Location.hidden_of_url("https://x.test/").is_at("https://x.test/")
+
+
+def test_a_lost_submission_is_found_by_its_hidden_link(served: Provider, ledger: Ledger) -> None:
+    url = "https://uploads.test/u/7f3a/data.zip"
+    location = Location.hidden_of_url(url)
+    intent = replace(intent_of(served.url), bucket=location.bucket, object_key=location.key)
+    claim = ledger.claim(intent)
+    ledger.unsure(claim, "reset")  # type: ignore[arg-type]
+    accept(served, "https://uploads.test/u/0000/data.zip")
+    accept(served, url)
+    row = ledger.get(intent.key)
+    assert row
+    assert "7f3a" not in str(row), "the link opens the photos: it is not kept"
+    with client_of(served.url) as client:
+        assert reconcile(ledger, client, row, WAITS) == Found("task0001")
 
 
 def test_a_file_in_no_bucket_is_told_by_its_path() -> None:

@@ -92,6 +92,8 @@ def test_any_other_list_does_not(desk: Desk, fault: str) -> None:
         with pytest.raises(NeedsAttention) as raised:
             desk.submit()
         assert raised.value.candidates == ()
+        assert "lora-prep resolve run1 --prediction ID, or --not-submitted" in raised.value.fix
+        assert raised.value.fix.endswith("lora-prep resume run1")
     assert desk.served.posts == 1
     assert desk.row() is State.UNKNOWN
     lost = desk.ledger.of_run("run1")
@@ -212,6 +214,8 @@ def test_an_id_that_cannot_be_kept_is_told(desk: Desk, monkeypatch: pytest.Monke
     with pytest.raises(NeedsAttention) as raised:
         desk.once()
     assert raised.value.candidates == ("task0000",)
+    assert raised.value.to_json()["candidates"] == ["task0000"]
+    assert "lora-prep resolve run1 --prediction task0000" in raised.value.fix
     monkeypatch.undo()
     assert isinstance(desk.submit(), InFlight)
     assert desk.served.posts == 1

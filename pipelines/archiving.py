@@ -1,0 +1,123 @@
+"""The end of the way: the LoRA in the user's own bucket, verified; the photos deleted from it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lora_prep import __version__
+from lora_prep.archive import TrainingFacts, archive_lora, find_archived
+from lora_prep.errors import ArchiveError, LoraPrepError, ResultExpired
+from lora_prep.events import Event, Listener, ignore
+from lora_prep.model import Lora, Prediction
+from lora_prep.trainers import Submission, wait_for_end
+from pipelines.backends import PROVIDER, Backends
+from pipelines.cleaning import delete_datasets, give_up
+from pipelines.values import Result, Training
+
+__all__ = ["archive"]
+
+LINKS = 4  # links asked for before a dead one is given up for now
+
+
+def archive(training: Training, backends: Backends, on_event: Listener = ignore) -> Result:
+    """Fetch, verify and keep the LoRA in the bucket, then delete the data set's zip from it.
+
+    It can be repeated until it succeeds: what lies in the bucket already is not sent again.
+
+    Raises:
+        ResultExpired, LoraInvalid, ArchiveError: the LoRA could not be fetched or verified.
+        StorageError, CredentialsError: the bucket failed.
+    """
+    run, submission, store = training.run, training.submission, backends.store
+    run.update(dataset={})  # a training from elsewhere has a run from here on
+    with run.timed("archive"):
+        try:
+            loras = _archived(training, backends, on_event)
+        except ResultExpired as error:  # nothing will come of it any more: no need of the photos
+            backends.ledger.failed(submission.key, f"{error.what} {error.why}")
+            give_up(run, store, error, on_event, submission)
+            raise
+    result = Result(run, loras, reused=submission.intent.run_id != run.id)
+    archived = [lora.to_json() for lora in loras]
+    backends.ledger.archived(submission.key, archived)
+    run.update(status="archived", error=None, rehearsal=result.rehearsal, loras=archived)
+    for lora in loras:
+        facts = f"{lora.facts.size_bytes / 1e6:.1f} MB, rank {lora.facts.rank}"
+        words = "verified and read back" if training.prediction else "archived before"
+        _say(on_event, "archive", f"a LoRA of {facts} is in the bucket, {words}")
+    delete_datasets(run, store, on_event, submission)
+    if backends.settings.trainer.purge_remote and training.prediction:
+        _purge(training.prediction.id, backends, on_event)
+    return result
+
+
+# ── parts ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _archived(training: Training, backends: Backends, on_event: Listener) -> tuple[Lora, ...]:
+    run, submission, store = training.run, training.submission, backends.store
+    owner = submission.intent.run_id
+    if training.prediction is None:
+        if loras := find_archived(store, owner):
+            return loras
+        raise ArchiveError(
+            f"The LoRA that the run {owner} archived is not in the bucket {store.access.bucket}.",
+            why="It was moved or deleted, or another bucket is set now.",
+            fix="Set the bucket it is in, or train it once more with --again.",
+        )
+    prediction, links = training.prediction, 1
+    while True:
+        try:
+            return archive_lora(
+                prediction,
+                _training_facts(submission, run.record()),
+                run_id=owner,
+                store=store,
+                folder=run.path / "lora",
+                on_event=on_event,
+            )
+        except ResultExpired as error:
+            if links == LINKS:
+                raise _dead_link(error, prediction) from error
+        # A dead link is not the end while the provider has the training: it gives another link.
+        time.sleep(backends.pace.min_s * links)
+        prediction = wait_for_end(backends.trainer, prediction.id, backends.pace, on_event)
+        links += 1
+
+
+def _dead_link(error: ResultExpired, prediction: Prediction) -> ArchiveError:
+    return ArchiveError(
+        f"The links to the LoRA of the training {prediction.id} are dead.",
+        why=f"{error.why} The provider still has the training, and gave {LINKS} links.",
+        fix=f"Try again soon, it is kept for 7 days: lora-prep archive {prediction.id}",
+    )
+
+
+def _purge(prediction_id: str, backends: Backends, on_event: Listener) -> None:
+    """Delete the training at the provider; what fails is said, for the LoRA is safe already."""
+    try:
+        count = backends.trainer.delete_predictions([prediction_id])
+    except LoraPrepError as error:
+        _say(on_event, "clean", f"the training is still at the provider: {error.what} {error.why}")
+    else:
+        words = "is deleted at the provider" if count else "was not at the provider any more"
+        _say(on_event, "clean", f"the training {words}")
+
+
+def _training_facts(submission: Submission, record: dict[str, Any]) -> TrainingFacts:
+    intent, dataset = submission.intent, record.get("dataset", {})
+    asked = record.get("training", {}) | dict(intent.parameters)
+    return TrainingFacts(
+        provider=PROVIDER,
+        model=intent.model,
+        trigger_word=asked.get("trigger_word"),
+        steps=asked.get("steps"),
+        dataset_sha256=intent.dataset_sha256 or dataset.get("sha256"),
+        images=dataset.get("images"),
+        tool_version=__version__,
+    )
+
+
+def _say(on_event: Listener, stage: Any, message: str) -> None:
+    on_event(Event(stage, message, kind="note"))

@@ -1,0 +1,425 @@
+"""From a zip to a training that has completed: asked for once, whoever asks and however often.
+
+Before anything is uploaded the ledger is asked whether the same was submitted before; what is in
+flight is followed, what is archived is returned, what is lost is looked for. Only then the price is
+asked, the zip uploaded and one request sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from lora_prep.addresses import host_and_port
+from lora_prep.archive import find_archived
+from lora_prep.errors import (
+    ConfigurationError,
+    CredentialsError,
+    DatasetNotFetched,
+    LoraPrepError,
+    ResultExpired,
+    SubmissionUnknown,
+    TrainingFailed,
+)
+from lora_prep.events import Event, Listener, ignore
+from lora_prep.model import StoredObject, TrainingRequest
+from lora_prep.settings import Settings
+from lora_prep.stores import DataUrl, S3Store, dataset_key
+from lora_prep.trainers import (
+    PRIVACY_OF_UPLOADS,
+    Archived,
+    InFlight,
+    Intent,
+    State,
+    Submission,
+    Submitted,
+    TrainerClient,
+    adopt_prediction,
+    check_budget,
+    find_existing,
+    submit_or_follow,
+    upload_to_provider,
+    wait_for_end,
+    wait_for_room,
+)
+from pipelines.backends import PROVIDER, Backends, request_for
+from pipelines.cleaning import delete_datasets, give_up, surely_unsent
+from pipelines.runs import Run, run_by_id
+from pipelines.values import Quote, Training, Upload
+
+__all__ = [
+    "Approve",
+    "ask_price",
+    "follow",
+    "no_dataset",
+    "obtain",
+    "put_dataset",
+    "put_into_bucket",
+    "submit",
+    "take_up",
+    "upload_of_url",
+]
+
+ZIP = "application/zip"
+
+Approve = Callable[[Quote], None]
+"""Asked before a training that costs something; raises `Declined` to refuse it."""
+
+
+def ask_price(trainer: TrainerClient, settings: Settings) -> Quote:
+    """Ask what the training costs and what is left on the account.
+
+    Raises:
+        Declined: it costs more than trainer.max_cost_usd, or nobody knows what it costs.
+        TooManyRequests, TemporaryError, CredentialsError: the trainer gives no answer.
+    """
+    request = request_for("", settings)
+    price = trainer.price(request.model, request.parameters)
+    check_budget(price, settings.trainer.max_cost_usd)
+    return Quote(price, trainer.balance())
+
+
+def obtain(
+    run: Run,
+    path: Path,
+    sha256: str,
+    backends: Backends,
+    on_event: Listener = ignore,
+    *,
+    again: bool = False,
+    approve: Approve | None = None,
+) -> Training:
+    """Return the training of a zip: one that was asked for before, else a new one.
+
+    path: of the zip, which is read only for a new one; sha256: what it has or had.
+
+    Raises:
+        Declined: it is too dear, or `approve` refused it.
+        NeedsAttention, SubmissionUnknown: an answer is lost, and it may be running.
+        TrainingFailed, ResultExpired: it ended without a LoRA.
+        TemporaryError, CredentialsError, StorageError, ConfigurationError: nothing was accepted.
+    """
+    attempt = backends.ledger.attempt_of(run.id)
+    intent = _intent(Upload(run, sha256, attempt), backends, None)
+    existing = find_existing(
+        backends.ledger, backends.trainer, intent, backends.waits, again=again, on_event=on_event
+    )
+    if isinstance(existing, Archived | InFlight):
+        try:
+            return _joined(run, existing, backends, on_event)
+        except DatasetNotFetched as error:
+            _once_more(run, existing.submission, path, error, on_event)
+    if not path.exists():
+        raise no_dataset(run)
+    quote = _approved(backends, approve)
+    upload = put_dataset(run, path, sha256, backends, on_event)
+    return _submit_and_join(upload, backends, on_event, again=again, quote=quote)
+
+
+def no_dataset(run: Run) -> ConfigurationError:
+    """Return the error of a run that has nothing to submit."""
+    return ConfigurationError(
+        f"The run {run.id} has no data set to submit.",
+        why="It was broken off before its photos were prepared, or its zip was made elsewhere.",
+        fix="Begin again with: lora-prep run FOLDER",
+    )
+
+
+def put_dataset(
+    run: Run, path: Path, sha256: str, backends: Backends, on_event: Listener = ignore
+) -> Upload:
+    """Put a zip where the trainer can fetch it, for the run's next submission.
+
+    Raises:
+        StorageError, CredentialsError: it was not taken.
+    """
+    attempt = backends.ledger.attempt_of(run.id)
+    on_event(Event("upload", "uploading the zip"))
+    with run.timed("upload"):
+        if backends.choice.uploads_to_provider:
+            _say(on_event, "upload", PRIVACY_OF_UPLOADS)
+            link = upload_to_provider(backends.trainer, path, content_type=ZIP)
+            run.update(status="uploaded", dataset={"sha256": sha256})
+            upload = Upload(run, sha256, attempt, link=link, path=path)
+            place = host_and_port(link)
+        else:
+            stored = put_into_bucket(run, path, sha256, backends.store, attempt)
+            upload = Upload(run, sha256, attempt, stored, path=path)
+            place = stored.bucket
+    _say(on_event, "upload", f"{path.stat().st_size / 1e6:.1f} MB to {place}")
+    return upload
+
+
+def put_into_bucket(
+    run: Run, path: Path, sha256: str, store: S3Store, attempt: int = 1
+) -> StoredObject:
+    """Put a zip into the bucket under a submission's own key; the run remembers it."""
+    key = store.key(dataset_key(f"{run.id}-{attempt}", sha256, datetime.now(UTC)))
+    # Recorded before it is sent: a crash in between must not leave photos nobody knows of.
+    run.update(dataset={"object": f"s3://{store.access.bucket}/{key}", "sha256": sha256})
+    stored = store.put_file(path, key, sha256=sha256, content_type=ZIP)
+    run.update(status="uploaded")
+    return stored
+
+
+def upload_of_url(run: Run, data_url: str, backends: Backends) -> Upload:
+    """Return what is known of a zip that is somewhere already, by the link to it.
+
+    Where `upload` put it the run knows its hash; else the link without its query stands for it.
+    """
+    attempt = backends.ledger.attempt_of(run.id)
+    dataset = run.record().get("dataset", {})
+    bucket, _, key = dataset.get("object", "").removeprefix("s3://").partition("/")
+    if key:
+        return Upload(
+            run, dataset["sha256"], attempt, StoredObject(bucket, key, 0, None), link=data_url
+        )
+    parts = urlsplit(data_url)
+    place = f"{(parts.hostname or '').lower()}:{parts.port}{unquote(parts.path)}"
+    return Upload(run, hashlib.sha256(place.encode()).hexdigest(), attempt, link=data_url)
+
+
+def submit(
+    upload: Upload,
+    backends: Backends,
+    on_event: Listener = ignore,
+    *,
+    again: bool = False,
+    approve: Approve | None = None,
+) -> Training:
+    """Submit a training for an upload, once, and wait for its end.
+
+    Raises: as `obtain`.
+    """
+    quote = _approved(backends, approve)
+    return _submit_and_join(upload, backends, on_event, again=again, quote=quote)
+
+
+def follow(
+    run: Run,
+    submission: Submission,
+    backends: Backends,
+    on_event: Listener = ignore,
+) -> Training:
+    """Wait for the end of a training that was submitted, by this run or another one.
+
+    Raises:
+        TrainingFailed, ResultExpired: it has ended for good; its zip is deleted.
+        TemporaryError, CredentialsError: it may go on; ask again.
+    """
+    ledger, client, intent = backends.ledger, backends.trainer, submission.intent
+    prediction_id = submission.prediction_id or ""
+    done = submission.state is State.ARCHIVED
+    if done or (submission.state is State.COMPLETED and _is_archived(submission, backends)):
+        return Training(run, submission, None)
+    run.update(status="submitted", training={"model": intent.model, "prediction_id": prediction_id})
+    try:
+        prediction = wait_for_end(
+            client,
+            prediction_id,
+            backends.pace,
+            on_event,
+            expected_s=ledger.expected_s(intent.origin, intent.model, intent.parameters),
+        )
+    except ResultExpired as error:
+        if intent.account not in ("", client.account):
+            raise _another_key(prediction_id) from error
+        _ended(run, submission, backends, error, on_event)
+        raise
+    except TrainingFailed as error:
+        _ended(run, submission, backends, error, on_event)
+        raise
+    ledger.completed(submission.key)
+    run.update(status="completed", training={"model": prediction.model or intent.model})
+    return Training(run, submission, prediction)
+
+
+def take_up(
+    prediction_id: str, run: Run, backends: Backends, on_event: Listener = ignore
+) -> Training:
+    """Return a training by its prediction, also one that was submitted elsewhere.
+
+    run: the run that takes part in it when no run of this machine has it.
+
+    Raises:
+        ResultExpired, TrainingFailed: there is nothing to fetch.
+        TemporaryError, CredentialsError: the trainer gives no answer.
+    """
+    submission = adopt_prediction(backends.ledger, backends.trainer, prediction_id, run_id=run.id)
+    owner = run_by_id(submission.intent.run_id) or run
+    return follow(owner, submission, backends, on_event)
+
+
+# ── parts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _approved(backends: Backends, approve: Approve | None) -> Quote:
+    """Return the price once the user's limit and the user agree to it; a rehearsal asks nobody."""
+    if backends.choice.rehearsal:
+        return Quote(None, None)
+    quote = ask_price(backends.trainer, backends.settings)
+    if approve and quote.price_usd != 0:
+        approve(quote)
+    return quote
+
+
+def _submit_and_join(
+    upload: Upload, backends: Backends, on_event: Listener, *, again: bool, quote: Quote
+) -> Training:
+    """Submit and wait; a data URL that could not be fetched is made anew and submitted once more.
+
+    That was a refusal (the provider's code 1402), so the second one has a key of its own.
+    """
+    run = upload.run
+    outcome = _submitted(upload, backends, on_event, again=again, quote=quote)
+    try:
+        return _joined(run, outcome, backends, on_event)
+    except DatasetNotFetched as error:
+        if upload.path is None:
+            raise
+        _once_more(run, outcome.submission, upload.path, error, on_event)
+        fresh = put_dataset(run, upload.path, upload.sha256, backends, on_event)
+    outcome = _submitted(fresh, backends, on_event, again=again, quote=quote)
+    return _joined(run, outcome, backends, on_event)
+
+
+def _submitted(
+    upload: Upload, backends: Backends, on_event: Listener, *, again: bool, quote: Quote
+) -> Submitted | InFlight | Archived:
+    """Submit, or find who did. Where nothing was accepted the zip is deleted from the bucket.
+
+    The data URL is signed right before it is sent, so that its life is not spent waiting. Where
+    the answer is lost the zip stays, since the training may be running.
+    """
+    run, settings, waits = upload.run, backends.settings, backends.waits
+    intent = _intent(upload, backends, quote.price_usd)
+    run.update(status="submitting", training=_facts(intent, backends))
+    try:
+        if not intent.rehearsal:  # the embedded trainer lets them queue
+            wait_for_room(
+                backends.ledger,
+                backends.trainer,
+                settings.trainer.in_flight,
+                waits,
+                on_event,
+                but_for=intent.key,
+            )
+        return submit_or_follow(
+            backends.ledger,
+            backends.trainer,
+            intent,
+            lambda: _request(upload, backends),
+            waits,
+            again=again,
+            webhook=settings.trainer.webhook,
+            on_event=on_event,
+        )
+    except SubmissionUnknown:
+        raise
+    except LoraPrepError as error:
+        if surely_unsent(run, backends.ledger):
+            give_up(run, backends.store, error, on_event)
+        raise
+
+
+def _joined(
+    run: Run, outcome: Submitted | InFlight | Archived, backends: Backends, on_event: Listener
+) -> Training:
+    """Follow what was found or submitted; a zip that it does not use is deleted."""
+    submission = outcome.submission
+    theirs = submission.intent.run_id != run.id
+    if theirs:
+        delete_datasets(run, backends.store, on_event)
+        words = "has trained" if isinstance(outcome, Archived) else "is training"
+        _say(on_event, "train", f"the run {submission.intent.run_id} {words} the same already")
+    facts = _facts(submission.intent, backends)
+    run.update(training={**facts, "prediction_id": submission.prediction_id}, reused=theirs)
+    if isinstance(outcome, Submitted):
+        _say(on_event, "train", f"submitted as {submission.prediction_id}")
+    with run.timed("train"):
+        return follow(run, submission, backends, on_event)
+
+
+def _once_more(
+    run: Run, refused: Submission, path: Path, error: DatasetNotFetched, on_event: Listener
+) -> None:
+    """Let a run whose data URL could not be fetched submit a second time, and no third one."""
+    ours = refused.intent.run_id == run.id
+    if (ours and refused.intent.attempt > 1) or not path.exists():
+        raise error
+    _say(on_event, "train", f"{error.why} Uploading and submitting it once more.")
+    run.update(status="prepared", error=None)
+
+
+def _intent(upload: Upload, backends: Backends, price_usd: float | None) -> Intent:
+    request = request_for("", backends.settings)
+    location = upload.location
+    return Intent(
+        run_id=upload.run.id,
+        attempt=upload.attempt,
+        origin=backends.trainer.origin,
+        model=request.model,
+        parameters=request.parameters,
+        dataset_sha256=upload.sha256,
+        bucket=location.bucket,
+        object_key=location.key,
+        account=backends.trainer.account,
+        rehearsal=backends.choice.rehearsal,
+        price_usd=price_usd,
+    )
+
+
+def _request(upload: Upload, backends: Backends) -> TrainingRequest:
+    """Return the request with a link that was just signed, for a zip that is there."""
+    url = upload.link or _signed(upload, backends).url
+    upload.run.update(dataset={"url_host": urlsplit(url).hostname or ""})
+    return request_for(url, backends.settings)
+
+
+def _signed(upload: Upload, backends: Backends) -> DataUrl:
+    store = backends.store
+    assert upload.object is not None, "an upload is an object or a link"  # noqa: S101
+    return store.presign(upload.object.key, timedelta(hours=backends.settings.store.presign_hours))
+
+
+def _facts(intent: Intent, backends: Backends) -> dict[str, Any]:
+    return {
+        "provider": PROVIDER,
+        "base_url": backends.trainer.base_url,
+        "model": intent.model,
+        "prediction_id": None,
+        **intent.parameters,
+        "price_usd": intent.price_usd,
+    }
+
+
+def _ended(
+    run: Run,
+    submission: Submission,
+    backends: Backends,
+    error: LoraPrepError,
+    on_event: Listener,
+) -> None:
+    backends.ledger.failed(submission.key, f"{error.what} {error.why}")
+    give_up(run, backends.store, error, on_event, submission)
+
+
+def _is_archived(submission: Submission, backends: Backends) -> bool:
+    """Whether all but the last note of archiving it was done before a crash."""
+    return bool(find_archived(backends.store, submission.intent.run_id))
+
+
+def _another_key(prediction_id: str) -> CredentialsError:
+    return CredentialsError(
+        f"The trainer does not show the training {prediction_id} to this key.",
+        why="It was submitted with another key, and keys see their own trainings only.",
+        fix="Use the key it was submitted with.",
+    )
+
+
+def _say(on_event: Listener, stage: Any, message: str) -> None:
+    on_event(Event(stage, message, kind="note"))
