@@ -53,4 +53,4 @@ lock:  # needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --extra local --group build pyproject.toml -o requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	    --extra local --extra dev --group build -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	    --extra local --extra postgres --extra dev --group build -c requirements/run.txt pyproject.toml -o requirements/dev.txt

@@ -16,10 +16,16 @@ from uuid import uuid4
 import pytest
 
 
+def _control() -> str | None:
+    """Return pg_ctl: on the path, or where Debian keeps it, the newest."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return shutil.which("pg_ctl") or shutil.which("pg_ctl", path=":".join(map(str, places)))
+
+
 def _may_be_started() -> bool:
     """Postgres refuses to be root; its own user may stand in."""
     unprivileged = os.getuid() != 0 or "postgres" in {user.pw_name for user in pwd.getpwall()}
-    return bool(shutil.which("pg_ctl") and find_spec("psycopg") and unprivileged)
+    return bool(_control() and find_spec("psycopg") and unprivileged)
 
 
 KINDS = ["sqlite", "postgres"] if _may_be_started() else ["sqlite"]
@@ -40,7 +46,7 @@ def new_database(kind: str, folder: Path) -> Path | str:
 @cache
 def _cluster() -> Path:
     """Start a server of our own, on a Unix socket in a folder of its own; root may not be it."""
-    control = str(shutil.which("pg_ctl"))
+    control = str(_control())
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # socket paths are short
     owner = {"user": "postgres"} if os.getuid() == 0 else {}
     if owner:
