@@ -27,6 +27,7 @@ from lora_prep.model import (
     StoredObject,
     TrainingRequest,
     Verdict,
+    checks,
     pictures,
     training,
     verdicts,
@@ -206,6 +207,6 @@ def test_a_bundle_counts_its_pictures_and_not_its_captions() -> None:
 
 
 def test_every_value_of_the_rooms_behind_is_exported_once() -> None:
-    rooms = (pictures, training, verdicts)
+    rooms = (checks, pictures, training, verdicts)
 
     assert sorted(model.__all__) == sorted(name for room in rooms for name in room.__all__)

@@ -70,6 +70,13 @@ COMMANDS = (
     Command(LOOK, "open", "[RUN]", f"{_LOOKING}:open_report", "Show the report of a run."),
     Command(
         LOOK,
+        "doctor",
+        "[--live]",
+        "lora_prep.cli.doctor:doctor",
+        "Check what a run needs, before it can go wrong.",
+    ),
+    Command(
+        LOOK,
         "config show",
         "",
         f"{_LOOKING}:config_show",

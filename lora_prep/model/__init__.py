@@ -5,6 +5,7 @@ sizes are in bytes, times are aware UTC. URLs that open without a key are secret
 are left out of `repr` and of every JSON.
 """
 
+from lora_prep.model.checks import Check, Outcome
 from lora_prep.model.pictures import (
     Box,
     Face,
@@ -41,6 +42,7 @@ __all__ = [
     "Box",
     "Bundle",
     "BundleEntry",
+    "Check",
     "Crop",
     "Decision",
     "Face",
@@ -52,6 +54,7 @@ __all__ = [
     "LoraFacts",
     "Measures",
     "NoteCode",
+    "Outcome",
     "Photo",
     "Prediction",
     "PredictionStatus",

@@ -1,11 +1,13 @@
 """Send a paid request at most once, and take part in it when somebody else has sent it.
 
-outcome = submit_or_follow(ledger, client, intent, make_request, Waits())
-match outcome:
-case Submitted(submission) | InFlight(submission):
-prediction = wait_for_end(client, submission.prediction_id, pace)
-case Archived(submission):
-print(submission.loras)
+    outcome = submit_or_follow(ledger, client, intent, make_request, Waits())
+    match outcome:
+        case Submitted(submission) | InFlight(submission):
+            prediction = wait_for_end(client, submission.prediction_id, pace)
+        case Archived(submission):
+            print(submission.loras)
+
+The ledger decides who may send; nothing here remembers anything.
 """
 
 from __future__ import annotations

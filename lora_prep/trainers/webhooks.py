@@ -1,14 +1,6 @@
 """Check that a webhook comes from the provider. Polling stays the truth; a webhook may speed it up.
 
-from lora_prep.trainers import WebhookRefused, check_webhook
-
-def receive(headers, raw_body):                     # in whatever web framework
-    try:
-        prediction = check_webhook(headers, raw_body, client.webhook_secret())
-    except WebhookRefused:
-        return 400
-    wake_up_whoever_waits_for(prediction.id)        # deliveries repeat: do it once per id
-    return 200
+docs/webhooks.md shows a receiver.
 """
 
 from __future__ import annotations

@@ -1,0 +1,52 @@
+"""doctor: everything a run needs, looked at before it can go wrong."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lora_prep.cli.flags import (
+    PaymentFlags,
+    StoreFlags,
+    TrainerFlags,
+    TrainingFlags,
+    settings_flags,
+)
+from lora_prep.cli.session import SessionParameter
+from lora_prep.model import Check
+from lora_prep.settings import load_settings
+from pipelines.doctor import examine
+
+__all__ = ["doctor"]
+
+
+def doctor(
+    *,
+    live: Annotated[
+        bool,
+        Parameter(
+            help="Also ask the trainer what is free: balance, catalogue, price and list.",
+            show_default=False,
+        ),
+    ] = False,
+    store: StoreFlags = StoreFlags(),
+    trainer: TrainerFlags = TrainerFlags(),
+    training: TrainingFlags = TrainingFlags(),
+    payment: PaymentFlags = PaymentFlags(),
+    session: SessionParameter,
+) -> None:
+    """Check the settings, and what they lead to: one line each, with what to do about it.
+
+    Nothing is trained and nothing is paid. The exit status is that of the first thing that fails.
+    """
+    settings = load_settings(settings_flags(store, trainer, training, payment))
+    checks: list[Check] = []
+    session.result = lambda: {"schema": 1, "checks": [check.to_json() for check in checks]}
+    for check in examine(settings, live=live):
+        checks.append(check)
+        session.answer(f"{check.outcome:<8} {check.name:<10} {check.found}")
+        if check.fix and check.outcome != "ok":
+            session.answer(f"{'':<19} {check.fix}")
+    if failed := next((check.error for check in checks if check.error), None):
+        raise failed
