@@ -117,6 +117,9 @@ class StoreSettings(_Section):
     endpoint_url: str | None = Field(None, description="S3 endpoint, for services other than AWS")
     region: str | None = Field(None, description="S3 region")
     profile: str | None = Field(None, description="profile of the AWS configuration files")
+    presign_margin_hours: float = Field(
+        1.0, ge=0, le=168, description="refuse to submit when the URL would end sooner, h"
+    )
     presign_hours: float = Field(24, gt=0, le=168, description="life of the data URL, hours")
 
     @field_validator("url")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -22,7 +23,7 @@ from lora_prep.settings import (
     home_folder,
     load_settings,
 )
-from lora_prep.stores import S3Store, StoreAccess
+from lora_prep.stores import S3Store, StoreAccess, capabilities_of
 from lora_prep.trainers import (
     Ledger,
     Pace,
@@ -49,6 +50,7 @@ __all__ = [
 
 PROVIDER = "wavespeed"  # whose API every trainer speaks
 LEDGER = "lora_prep.sqlite"
+CAPABILITIES = Path("cache") / "buckets"
 EMBEDDED_POLL_S = 0.25  # a rehearsal answers in seconds; nobody is billed or slowed by asking
 
 
@@ -206,23 +208,21 @@ def embedded_options(settings: Settings) -> EmbeddedOptions:
 def _open_store(settings: Settings, services: Services | None) -> S3Store:
     wanted = settings.store
     if wanted.url not in (EMBEDDED, PROVIDER_STORE) or services is None:
-        return S3Store(
-            StoreAccess.from_url(
-                wanted.url,
-                endpoint_url=wanted.endpoint_url,
-                region=wanted.region,
-                profile=wanted.profile,
-            )
+        access = StoreAccess.from_url(
+            wanted.url,
+            endpoint_url=wanted.endpoint_url,
+            region=wanted.region,
+            profile=wanted.profile,
         )
-    return S3Store(
-        StoreAccess(
+    else:
+        access = StoreAccess(
             bucket=services.store_bucket,
             endpoint_url=services.store_endpoint_url,
             region=services.store_region,
             access_key=services.store_access_key,
             secret_key=services.store_secret_key,
         )
-    )
+    return S3Store(access, capabilities_of(access, home_folder() / CAPABILITIES))
 
 
 def _open_trainer(settings: Settings, choice: Choice, services: Services | None) -> TrainerClient:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lora_prep.addresses import host_and_port
+from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.archive import find_archived
 from lora_prep.errors import (
     ConfigurationError,
@@ -28,7 +28,7 @@ from lora_prep.errors import (
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import StoredObject, TrainingRequest
 from lora_prep.settings import Settings
-from lora_prep.stores import DataUrl, S3Store, dataset_key
+from lora_prep.stores import DataUrl, S3Store, check_fetchable, check_public, dataset_key
 from lora_prep.trainers import (
     PRIVACY_OF_UPLOADS,
     Archived,
@@ -374,16 +374,24 @@ def _intent(upload: Upload, backends: Backends, price_usd: float | None) -> Inte
 
 
 def _request(upload: Upload, backends: Backends) -> TrainingRequest:
-    """Return the request with a link that was just signed, for a zip that is there."""
+    """Return the request with a link that was just signed, and opened as the trainer will."""
     url = upload.link or _signed(upload, backends).url
     upload.run.update(dataset={"url_host": urlsplit(url).hostname or ""})
+    if not is_loopback(backends.trainer.base_url):
+        check_public(url)
+    check_fetchable(url)
     return request_for(url, backends.settings)
 
 
 def _signed(upload: Upload, backends: Backends) -> DataUrl:
     store = backends.store
     assert upload.object is not None, "an upload is an object or a link"  # noqa: S101
-    return store.presign(upload.object.key, timedelta(hours=backends.settings.store.presign_hours))
+    wanted = backends.settings.store
+    return store.presign(
+        upload.object.key,
+        timedelta(hours=wanted.presign_hours),
+        at_least=timedelta(hours=min(wanted.presign_margin_hours, wanted.presign_hours)),
+    )
 
 
 def _facts(intent: Intent, backends: Backends) -> dict[str, Any]:

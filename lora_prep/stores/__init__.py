@@ -1,7 +1,25 @@
 """stores/: put, presign, head, read and delete objects in an S3-compatible bucket."""
 
 from lora_prep.stores.access import StoreAccess
+from lora_prep.stores.capabilities import Capabilities, capabilities_of
+from lora_prep.stores.credentials import KeyInUse
 from lora_prep.stores.keys import dataset_key, lora_key, sidecar_key
+from lora_prep.stores.reach import check_fetchable, check_public
 from lora_prep.stores.s3 import DataUrl, S3Store
+from lora_prep.stores.services import Service, service_of
 
-__all__ = ["DataUrl", "S3Store", "StoreAccess", "dataset_key", "lora_key", "sidecar_key"]
+__all__ = [
+    "Capabilities",
+    "DataUrl",
+    "KeyInUse",
+    "S3Store",
+    "Service",
+    "StoreAccess",
+    "capabilities_of",
+    "check_fetchable",
+    "check_public",
+    "dataset_key",
+    "lora_key",
+    "service_of",
+    "sidecar_key",
+]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lora_prep.addresses import is_loopback
 from lora_prep.errors import ConfigurationError, CredentialsError
 from lora_prep.redaction import redacted
+from lora_prep.stores.services import service_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,14 +50,16 @@ class StoreAccess:
         return cls(bucket, prefix.strip("/"), endpoint_url, region, profile)
 
 
-def make_client(access: StoreAccess) -> S3Client:
+def make_client(access: StoreAccess, *, checksums: bool = False) -> S3Client:
     """Return a boto3 client with everything explicit that boto3 would otherwise guess.
 
+    checksums: the bucket was seen to check them (`capabilities`). Else they are sent to AWS alone:
+    since 1.36 boto3 sends headers that older services refuse; integrity then rests on Content-MD5
+    and our own SHA-256.
+
     Signature v4: without it boto3 presigns with the old version 2 in us-east-1, which several
-    services refuse. Checksums only when required off AWS: since 1.36 boto3 sends headers that
-    older services refuse; integrity then rests on Content-MD5 and our own SHA-256. Path style
-    off AWS: the one style that every service takes. No proxy to a server on this machine: one
-    found in the environment would carry the photos away.
+    services refuse. Addressing and region are those of the service (`services`). No proxy to a
+    server on this machine: one found in the environment would carry the photos away.
 
     Raises:
         CredentialsError: the profile does not exist.
@@ -66,24 +69,24 @@ def make_client(access: StoreAccess) -> S3Client:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ProfileNotFound
 
-    on_aws = access.endpoint_url is None
-    checksums = "when_supported" if on_aws else "when_required"
+    service = service_of(access.endpoint_url)
+    mode = "when_supported" if checksums or service.checksums else "when_required"
     config = Config(
         signature_version="s3v4",
-        s3={"addressing_style": "virtual" if on_aws else "path"},
+        s3={"addressing_style": service.addressing},
         retries={"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         tcp_keepalive=True,
         proxies={} if is_loopback(access.endpoint_url or "") else None,
-        request_checksum_calculation=checksums,  # type: ignore[arg-type]  # a Literal
-        response_checksum_validation=checksums,  # type: ignore[arg-type]
+        request_checksum_calculation=mode,  # type: ignore[arg-type]  # a Literal
+        response_checksum_validation=mode,  # type: ignore[arg-type]
     )
     try:
         session = boto3.Session(
             aws_access_key_id=access.access_key,
             aws_secret_access_key=access.secret_key,
-            region_name=access.region or (None if on_aws else "us-east-1"),
+            region_name=access.region or service.region_of(access.endpoint_url),
             profile_name=access.profile,
         )
         return session.client("s3", endpoint_url=access.endpoint_url, config=config)

@@ -17,6 +17,8 @@ from lora_prep.errors import CredentialsError, LoraPrepError, StorageError
 from lora_prep.model import StoredObject
 from lora_prep.redaction import redacted
 from lora_prep.stores.access import StoreAccess, make_client
+from lora_prep.stores.capabilities import Capabilities
+from lora_prep.stores.credentials import KeyInUse, key_in_use
 
 __all__ = ["DataUrl", "S3Store"]
 
@@ -27,6 +29,8 @@ PART_BYTES = 32 * MIB  # equal parts: Cloudflare R2 takes no others
 PARTS_AT_ONCE = 4
 READ_ATTEMPTS = 3  # boto3 does not retry a body that was cut
 CHUNK_BYTES = MIB
+LONGEST_LIFE = timedelta(days=7)  # of a presigned URL: the end of signature version 4
+MOMENT = timedelta(seconds=1)
 
 KEY_REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403"}
 NOT_THERE = {"404", "NoSuchKey", "NotFound"}
@@ -48,9 +52,15 @@ class DataUrl:
 class S3Store:
     """Puts, presigns, reads and deletes objects below one prefix of one bucket."""
 
-    def __init__(self, access: StoreAccess) -> None:
+    def __init__(self, access: StoreAccess, capabilities: Capabilities | None = None) -> None:
+        """Open the bucket; what it was not seen to do is not relied on.
+
+        Raises:
+            CredentialsError, ConfigurationError: there is no client for it.
+        """
         self.access = access
-        self._client = make_client(access)
+        self.capabilities = capabilities or Capabilities()
+        self._client = make_client(access, checksums=self.capabilities.checksums)
 
     def key(self, relative: str) -> str:
         """Return the whole key of an object: the store's prefix and its own."""
@@ -103,16 +113,32 @@ class S3Store:
             )
         return StoredObject(self.access.bucket, key, len(data), sha256)
 
-    def presign(self, key: str, life: timedelta) -> DataUrl:
-        """Return a URL that reads one object without a key until it expires."""
-        expires_at = datetime.now(UTC) + life
+    def presign(self, key: str, life: timedelta, *, at_least: timedelta = MOMENT) -> DataUrl:
+        """Return a URL that reads one object without a key until it expires.
+
+        It lives as long as was asked, 7 days at most, and no longer than the key it is signed with.
+
+        Raises:
+            CredentialsError: the key ends sooner than `at_least` from now, or there is none.
+        """
+        now = datetime.now(UTC)
+        expires_at = now + min(life, LONGEST_LIFE)
         with self._errors("sign a URL for"):
+            key_used = self.key_in_use()
+            if key_used and key_used.ends_at:
+                expires_at = min(expires_at, key_used.ends_at)
+            if expires_at - now < at_least:
+                raise _ends_too_soon(expires_at, at_least)
             url = self._client.generate_presigned_url(
                 "get_object",
                 Params={"Bucket": self.access.bucket, "Key": key},
-                ExpiresIn=max(1, ceil(life.total_seconds())),
+                ExpiresIn=max(1, ceil((expires_at - now).total_seconds())),
             )
         return DataUrl(url, expires_at)
+
+    def key_in_use(self) -> KeyInUse | None:
+        """Return what may be shown of the key that signs; None when there is none."""
+        return key_in_use(self._client._request_signer._credentials)  # type: ignore[attr-defined]
 
     def head(self, key: str) -> StoredObject | None:
         """Return the object at `key`, or None when there is none."""
@@ -150,15 +176,30 @@ class S3Store:
         return digest.hexdigest(), length
 
     def delete(self, key: str) -> None:
-        """Delete an object and make sure that it is gone; one that is not there is no error."""
+        """Delete an object with all its versions, and make sure that it is gone.
+
+        One that is not there is no error.
+        """
         with self._errors("delete from"):
-            self._client.delete_object(Bucket=self.access.bucket, Key=key)
+            answer = self._client.delete_object(Bucket=self.access.bucket, Key=key)
+            # A bucket that keeps versions has only hidden it, behind a marker of its own.
+            if answer.get("DeleteMarker") or answer.get("VersionId"):
+                self._delete_versions(key)
         if self.head(key) is not None:
             raise StorageError(
                 f"An object in the bucket {self.access.bucket} could not be deleted.",
                 why="It is still there after the deletion was accepted.",
                 fix=f"Look at the bucket's rules and delete it by hand: {key}",
             )
+
+    def _delete_versions(self, key: str) -> None:
+        pages = self._client.get_paginator("list_object_versions")
+        for page in pages.paginate(Bucket=self.access.bucket, Prefix=key):
+            for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                if one["Key"] == key:
+                    self._client.delete_object(
+                        Bucket=self.access.bucket, Key=key, VersionId=one["VersionId"]
+                    )
 
     def _put_once(self, path: Path, key: str, sha256: str, content_type: str) -> None:
         with path.open("rb") as file:
@@ -206,6 +247,16 @@ class S3Store:
             why=f"{redacted(str(error))}",
             fix="Check the network and store.url, store.endpoint_url and store.region; try again.",
         )
+
+
+def _ends_too_soon(expires_at: datetime, at_least: timedelta) -> CredentialsError:
+    hours = at_least.total_seconds() / 3600
+    return CredentialsError(
+        f"The link to the data set would end at {expires_at:%Y-%m-%d %H:%M} UTC.",
+        why="It ends with the S3 key that signs it, and a training may wait in a queue for "
+        f"{hours:g} h before its photos are fetched.",
+        fix="Renew the key, use one that does not end, or lower store.presign_margin_hours.",
+    )
 
 
 def _md5(data: bytes) -> str:

@@ -87,6 +87,56 @@ def test_a_presigned_url_opens_one_object_for_anyone_until_it_expires(
     assert httpx.get(short.url).status_code == 403
 
 
+def test_a_bucket_that_keeps_versions_keeps_none_of_what_is_deleted(
+    store: S3Store, file: Path
+) -> None:
+    bucket, client = "versions", store._client
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    kept = S3Store(dataclasses.replace(store.access, bucket=bucket))
+    for _ in range(2):
+        kept.put_file(file, "a/set.zip", sha256=SHA256, content_type="application/zip")
+    kept.put_file(file, "a/set.zip.other", sha256=SHA256, content_type="application/zip")
+    kept.delete("a/set.zip")
+    versions = client.list_object_versions(Bucket=bucket)
+    left = [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]
+    assert [one["Key"] for one in left] == ["a/set.zip.other"]
+
+
+def test_a_url_lives_no_longer_than_the_key_that_signs_it(
+    access: StoreAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_at = datetime.now(UTC) + timedelta(hours=2)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "temporary-key-abcd",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_SESSION_TOKEN": "a-token",
+        "AWS_CREDENTIAL_EXPIRATION": ends_at.isoformat(),
+    }.items():
+        monkeypatch.setenv(name, value)
+    store = S3Store(dataclasses.replace(access, access_key=None, secret_key=None))
+    key = store.key_in_use()
+    assert key is not None
+    assert (key.source, key.ending, key.temporary, key.ends_at) == ("env", "abcd", True, ends_at)
+    assert store.presign("a.zip", timedelta(hours=24)).expires_at == ends_at
+    assert store.presign("a.zip", timedelta(hours=1)).expires_at < ends_at
+    with pytest.raises(CredentialsError, match="would end at"):
+        store.presign("a.zip", timedelta(hours=24), at_least=timedelta(hours=3))
+    monkeypatch.delenv("AWS_CREDENTIAL_EXPIRATION")  # nobody tells when it ends
+    endless = S3Store(store.access)
+    assert endless.presign("a.zip", timedelta(hours=24)).expires_at > ends_at
+
+
+def test_no_key_at_all_is_a_credentials_error(
+    access: StoreAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    store = S3Store(dataclasses.replace(access, access_key=None, secret_key=None))
+    assert store.key_in_use() is None
+    with pytest.raises(CredentialsError, match="no S3 key"):
+        store.presign("a.zip", timedelta(hours=1))
+
+
 def test_a_wrong_key_is_a_credentials_error_without_the_key(
     access: StoreAccess, file: Path
 ) -> None:
