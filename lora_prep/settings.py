@@ -36,6 +36,7 @@ from lora_prep.errors import ConfigurationError, UnknownSetting
 __all__ = [
     "EMBEDDED",
     "HOSTED_TRAINER_URL",
+    "PROJECT_FILE",
     "PROVIDER_STORE",
     "DatasetSettings",
     "EmbeddedSettings",

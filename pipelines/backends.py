@@ -45,6 +45,7 @@ __all__ = [
     "connect_store",
     "connect_trainer",
     "embedded_options",
+    "open_ledger",
     "request_for",
 ]
 
@@ -155,7 +156,7 @@ def connect(settings: Settings | None = None, on_event: Listener = ignore) -> It
             choice=choice,
             store=_open_store(settings, services),
             trainer=stack.enter_context(_open_trainer(settings, choice, services)),
-            ledger=_open_ledger(settings),
+            ledger=open_ledger(settings),
             pace=Pace(
                 min_s=min(wanted.poll_min_s, EMBEDDED_POLL_S)
                 if choice.rehearsal
@@ -250,7 +251,8 @@ def _plain(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
-def _open_ledger(settings: Settings) -> Ledger:
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the ledger of submissions alone."""
     wanted = settings.trainer
     database = _plain(settings.engine.database_url)
     return Ledger(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lora_prep.addresses import host_and_port
+from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.errors import ConfigurationError, LoraPrepError
+from lora_prep.events import Listener, ignore
 from lora_prep.model import Check
-from lora_prep.settings import Settings
+from lora_prep.settings import PROVIDER_STORE, Settings
+from lora_prep.stores import preflight
 from lora_prep.trainers import (
     TrainerClient,
     check_budget,
@@ -16,24 +18,36 @@ from lora_prep.trainers import (
     trainer_of,
     with_overrides,
 )
-from pipelines.backends import choose, connect_trainer, request_for
+from pipelines.backends import choose, connect_store, connect_trainer, request_for
 
 __all__ = ["examine"]
 
 
-def examine(settings: Settings, *, live: bool = False) -> Iterator[Check]:
+def examine(
+    settings: Settings, *, live: bool = False, deep: bool = False, on_event: Listener = ignore
+) -> Iterator[Check]:
     """Yield one check after the other.
 
-    live: also ask the trainer what costs nothing: balance, catalogue, price and list.
+    live: also ask the trainer what costs nothing: balance, catalogue, price and list; deep: also
+    try what takes the bucket seconds.
     """
+    choice = None
     try:
         choice = choose(settings)
     except LoraPrepError as error:
         yield Check.failed("settings", error)
-        return
-    place = "a rehearsal: the embedded trainer" if choice.rehearsal else choice.trainer_url
-    yield Check("settings", "ok", f"{place}, {settings.trainer.model}, store {choice.store_url}")
-    if choice.rehearsal:
+    else:
+        place = "a rehearsal: the embedded trainer" if choice.rehearsal else choice.trainer_url
+        words = f"{place}, {settings.trainer.model}, store {choice.store_url}"
+        yield Check("settings", "ok", words)
+    if settings.store.url == PROVIDER_STORE:
+        yield Check("bucket", "skipped", "The provider's own storage is used.")
+    else:
+        local = choice is not None and (choice.rehearsal or is_loopback(choice.trainer_url))
+        yield from _bucket(settings, deep=deep, local_trainer=local, on_event=on_event)
+    if choice is None:
+        yield Check("trainer", "skipped", "Not looked at, since settings failed.")
+    elif choice.rehearsal:
         yield Check("trainer", "skipped", "A rehearsal: nothing is asked, nothing is paid.")
     elif not live:
         yield Check(
@@ -45,6 +59,16 @@ def examine(settings: Settings, *, live: bool = False) -> Iterator[Check]:
     else:
         with connect_trainer(settings) as trainer:
             yield from _trainer(trainer, settings)
+
+
+def _bucket(
+    settings: Settings, *, deep: bool, local_trainer: bool, on_event: Listener
+) -> Iterator[Check]:
+    try:
+        with connect_store(settings, on_event) as store:
+            yield from preflight(store, deep=deep, local_trainer=local_trainer)
+    except LoraPrepError as error:
+        yield Check.failed("bucket", error)
 
 
 def _trainer(trainer: TrainerClient, settings: Settings) -> Iterator[Check]:

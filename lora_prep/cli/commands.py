@@ -22,11 +22,13 @@ class Command(NamedTuple):
         return f"{self.words} {self.arguments}".rstrip()
 
 
-WHOLE, STAGE, LOOK, LOCAL = "The whole way", "Single stages", "Looking", "On this machine"
-GROUPS = (WHOLE, STAGE, LOOK, LOCAL)
+WHOLE, STAGE, LOOK = "The whole way", "Single stages", "Looking"
+BUCKET, LOCAL = "Your bucket", "On this machine"
+GROUPS = (WHOLE, STAGE, LOOK, BUCKET, LOCAL)
 
 _CHAIN, _STAGES = "lora_prep.cli.chain", "lora_prep.cli.stages"
 _RESUMING = "lora_prep.cli.resuming"
+_BUCKET = "lora_prep.cli.bucket"
 _FACES = "lora_prep.cli.faces"
 _LOOKING, _SERVICES = "lora_prep.cli.looking", "lora_prep.cli.services"
 
@@ -70,8 +72,15 @@ COMMANDS = (
     Command(LOOK, "open", "[RUN]", f"{_LOOKING}:open_report", "Show the report of a run."),
     Command(
         LOOK,
+        "init",
+        "",
+        "lora_prep.cli.init:init",
+        "A few questions, a settings file without secrets, the doctor.",
+    ),
+    Command(
+        LOOK,
         "doctor",
-        "[--live]",
+        "[--live] [--deep]",
         "lora_prep.cli.doctor:doctor",
         "Check what a run needs, before it can go wrong.",
     ),
@@ -98,6 +107,23 @@ COMMANDS = (
         "Compare the models with their hashes.",
     ),
     Command(LOCAL, "serve", "--port N", f"{_SERVICES}:serve", "Run the trainer service alone."),
+    Command(
+        BUCKET,
+        "store policy",
+        "",
+        f"{_BUCKET}:store_policy",
+        "The least rights that a key of your bucket needs.",
+    ),
+    Command(
+        BUCKET,
+        "store lifecycle",
+        "",
+        f"{_BUCKET}:store_lifecycle",
+        "Offer rules by which the bucket cleans up by itself.",
+    ),
+    Command(
+        BUCKET, "store gc", "", f"{_BUCKET}:store_gc", "Delete data sets that a crash left there."
+    ),
     Command(
         LOCAL, "store up", "", f"{_SERVICES}:store_up", "Start the embedded S3 server and keep it."
     ),

@@ -36,6 +36,11 @@ class StoreAccess:
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
 
+    @property
+    def url(self) -> str:
+        """s3://bucket/prefix, as in the settings."""
+        return f"s3://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
     @classmethod
     def from_url(
         cls,

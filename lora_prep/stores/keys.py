@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-__all__ = ["dataset_key", "lora_key", "sidecar_key"]
+__all__ = ["dataset_key", "lora_key", "sidecar_key", "submission_of"]
 
 
 def dataset_key(submission_key: str, sha256: str, when: datetime) -> str:
@@ -13,6 +13,12 @@ def dataset_key(submission_key: str, sha256: str, when: datetime) -> str:
     A submission whose answer was lost is recognised by it in the provider's list.
     """
     return f"datasets/{when:%Y}/{submission_key}/{sha256[:16]}.zip"
+
+
+def submission_of(key: str) -> str:
+    """Return the key of the submission that a data set zip is for; "" when it says none."""
+    parts = key.split("/")
+    return parts[-2] if len(parts) >= 3 else ""
 
 
 def lora_key(run_id: str, sha256: str) -> str:

@@ -60,7 +60,7 @@ class S3Store:
         """
         self.access = access
         self.capabilities = capabilities or Capabilities()
-        self._client = make_client(access, checksums=self.capabilities.checksums)
+        self.client = make_client(access, checksums=self.capabilities.checksums)
 
     def key(self, relative: str) -> str:
         """Return the whole key of an object: the store's prefix and its own."""
@@ -79,13 +79,13 @@ class S3Store:
         from boto3.s3.transfer import TransferConfig
 
         size = path.stat().st_size
-        with self._errors("upload to"):
+        with self.errors("upload to"):
             if size <= SINGLE_PUT_BYTES:
                 self._put_once(path, key, sha256, content_type)
                 if on_bytes:
                     on_bytes(size)
             else:
-                self._client.upload_file(
+                self.client.upload_file(
                     str(path),
                     self.access.bucket,
                     key,
@@ -102,8 +102,8 @@ class S3Store:
     def put_bytes(self, data: bytes, key: str, *, content_type: str) -> StoredObject:
         """Upload a small object whole."""
         sha256 = hashlib.sha256(data).hexdigest()
-        with self._errors("upload to"):
-            self._client.put_object(
+        with self.errors("upload to"):
+            self.client.put_object(
                 Bucket=self.access.bucket,
                 Key=key,
                 Body=data,
@@ -123,13 +123,13 @@ class S3Store:
         """
         now = datetime.now(UTC)
         expires_at = now + min(life, LONGEST_LIFE)
-        with self._errors("sign a URL for"):
+        with self.errors("sign a URL for"):
             key_used = self.key_in_use()
             if key_used and key_used.ends_at:
                 expires_at = min(expires_at, key_used.ends_at)
             if expires_at - now < at_least:
                 raise _ends_too_soon(expires_at, at_least)
-            url = self._client.generate_presigned_url(
+            url = self.client.generate_presigned_url(
                 "get_object",
                 Params={"Bucket": self.access.bucket, "Key": key},
                 ExpiresIn=max(1, ceil((expires_at - now).total_seconds())),
@@ -138,15 +138,15 @@ class S3Store:
 
     def key_in_use(self) -> KeyInUse | None:
         """Return what may be shown of the key that signs; None when there is none."""
-        return key_in_use(self._client._request_signer._credentials)  # type: ignore[attr-defined]
+        return key_in_use(self.client._request_signer._credentials)  # type: ignore[attr-defined]
 
     def head(self, key: str) -> StoredObject | None:
         """Return the object at `key`, or None when there is none."""
         from botocore.exceptions import ClientError
 
-        with self._errors("look into"):
+        with self.errors("look into"):
             try:
-                answer = self._client.head_object(Bucket=self.access.bucket, Key=key)
+                answer = self.client.head_object(Bucket=self.access.bucket, Key=key)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in NOT_THERE:
                     return None
@@ -156,8 +156,8 @@ class S3Store:
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield the object's bytes in chunks; a cut connection is an error, not a short read."""
-        with self._errors("read from"):
-            body = self._client.get_object(Bucket=self.access.bucket, Key=key)["Body"]
+        with self.errors("read from"):
+            body = self.client.get_object(Bucket=self.access.bucket, Key=key)["Body"]
             yield from body.iter_chunks(CHUNK_BYTES)
 
     def sha256(self, key: str) -> tuple[str, int]:
@@ -180,8 +180,8 @@ class S3Store:
 
         One that is not there is no error.
         """
-        with self._errors("delete from"):
-            answer = self._client.delete_object(Bucket=self.access.bucket, Key=key)
+        with self.errors("delete from"):
+            answer = self.client.delete_object(Bucket=self.access.bucket, Key=key)
             # A bucket that keeps versions has only hidden it, behind a marker of its own.
             if answer.get("DeleteMarker") or answer.get("VersionId"):
                 self._delete_versions(key)
@@ -192,12 +192,35 @@ class S3Store:
                 fix=f"Look at the bucket's rules and delete it by hand: {key}",
             )
 
+    def listed(self, below: str) -> Iterator[tuple[StoredObject, datetime]]:
+        """Yield every object whose key begins with `below`, and when it was put there."""
+        pages = self.client.get_paginator("list_objects_v2")
+        with self.errors("list"):
+            for page in pages.paginate(Bucket=self.access.bucket, Prefix=self.key(below)):
+                for one in page.get("Contents", []):
+                    stored = StoredObject(self.access.bucket, one["Key"], one["Size"], None)
+                    yield stored, one["LastModified"]
+
+    def abort_uploads(self, *, older_than: timedelta) -> int:
+        """Abort uploads in parts that were cut below the prefix; return how many."""
+        pages = self.client.get_paginator("list_multipart_uploads")
+        until, aborted = datetime.now(UTC) - older_than, 0
+        with self.errors("abort uploads in"):
+            for page in pages.paginate(Bucket=self.access.bucket, Prefix=self.key("")):
+                for one in page.get("Uploads", []):
+                    if one["Initiated"] < until:
+                        self.client.abort_multipart_upload(
+                            Bucket=self.access.bucket, Key=one["Key"], UploadId=one["UploadId"]
+                        )
+                        aborted += 1
+        return aborted
+
     def _delete_versions(self, key: str) -> None:
-        pages = self._client.get_paginator("list_object_versions")
+        pages = self.client.get_paginator("list_object_versions")
         for page in pages.paginate(Bucket=self.access.bucket, Prefix=key):
             for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
                 if one["Key"] == key:
-                    self._client.delete_object(
+                    self.client.delete_object(
                         Bucket=self.access.bucket, Key=key, VersionId=one["VersionId"]
                     )
 
@@ -205,7 +228,7 @@ class S3Store:
         with path.open("rb") as file:
             md5 = _md5(file.read())
             file.seek(0)
-            self._client.put_object(
+            self.client.put_object(
                 Bucket=self.access.bucket,
                 Key=key,
                 Body=file,
@@ -215,7 +238,7 @@ class S3Store:
             )
 
     @contextmanager
-    def _errors(self, action: str) -> Iterator[None]:
+    def errors(self, action: str) -> Iterator[None]:
         """Turn boto's exceptions into ours at the door."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError

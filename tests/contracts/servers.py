@@ -25,6 +25,7 @@ KEY, SECRET = "test-access-key", "test-secret-key-0123456789"
 BUCKET = "photos"
 START_S = 30.0
 SERVERS = ("seaweedfs", "juicefs", "rclone")
+OPEN = "open to all"  # it asks nobody for a key
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def server(kind: str, folder: Path) -> Iterator[StoreAccess]:
         one.bind(("127.0.0.1", 0))
         two.bind(("127.0.0.1", 0))
         port, other = one.getsockname()[1], two.getsockname()[1]
-    start = _juicefs if kind == "juicefs" else _rclone
+    start = {"juicefs": _juicefs, "rclone": _rclone, OPEN: _open_to_all}[kind]
     process = start(folder, port, other)
     access = StoreAccess(
         BUCKET, "people", f"http://127.0.0.1:{port}", "us-east-1", None, KEY, SECRET
@@ -56,9 +57,17 @@ def server(kind: str, folder: Path) -> Iterator[StoreAccess]:
 
 
 def _rclone(folder: Path, port: int, _: int) -> subprocess.Popen[bytes]:
+    return _serve_s3(folder, port, "--auth-key", f"{KEY},{SECRET}")
+
+
+def _open_to_all(folder: Path, port: int, _: int) -> subprocess.Popen[bytes]:
+    return _serve_s3(folder, port)
+
+
+def _serve_s3(folder: Path, port: int, *keys: str) -> subprocess.Popen[bytes]:
     (folder / "data").mkdir()
-    command = ["serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
-    return _started(folder, "rclone", *command, "--config", "/dev/null", str(folder / "data"))
+    command = ["serve", "s3", "--addr", f"127.0.0.1:{port}", *keys, "--config", "/dev/null"]
+    return _started(folder, "rclone", *command, str(folder / "data"))
 
 
 def _juicefs(folder: Path, port: int, metrics: int) -> subprocess.Popen[bytes]:

@@ -50,7 +50,7 @@ def test_what_a_bucket_does_is_seen_and_remembered(
     (kept,) = tmp_path.glob("*.json")
     kept.write_text("{")
     assert capabilities_of(access, tmp_path) == SEEN[kind]
-    listed = S3Store(access)._client.list_objects_v2(Bucket=access.bucket, Prefix="people/.lora")
+    listed = S3Store(access).client.list_objects_v2(Bucket=access.bucket, Prefix="people/.lora")
     assert listed.get("KeyCount", 0) == 0
 
 

@@ -54,7 +54,7 @@ def objects(home: Path) -> list[str]:
                 services.store_access_key, services.store_secret_key,
             )
         )  # fmt: skip
-        listed = store._client.list_objects_v2(Bucket=services.store_bucket)
+        listed = store.client.list_objects_v2(Bucket=services.store_bucket)
         return [entry["Key"] for entry in listed.get("Contents", [])]
 
 

@@ -48,7 +48,7 @@ def train(run: Run, path: Path, sha256: str, backends: Backends, **how: Any) -> 
 
 def zips(backends: Backends, run: Run) -> list[str]:
     """The data sets of a run that are in the bucket."""
-    listed = backends.store._client.list_objects_v2(Bucket=backends.store.access.bucket)
+    listed = backends.store.client.list_objects_v2(Bucket=backends.store.access.bucket)
     keys = [one["Key"] for one in listed.get("Contents", [])]
     return [key for key in keys if key.endswith(".zip") and run.id in key]
 

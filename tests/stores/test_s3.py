@@ -90,7 +90,7 @@ def test_a_presigned_url_opens_one_object_for_anyone_until_it_expires(
 def test_a_bucket_that_keeps_versions_keeps_none_of_what_is_deleted(
     store: S3Store, file: Path
 ) -> None:
-    bucket, client = "versions", store._client
+    bucket, client = "versions", store.client
     client.create_bucket(Bucket=bucket)
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     kept = S3Store(dataclasses.replace(store.access, bucket=bucket))
