@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lora_prep.framing import FRAMINGS, crop_box, smallest_face_px
-from lora_prep.inspection import SHARPNESS_SOFT
+from lora_prep.inspection import SHARPNESS_LEAST, SHARPNESS_SOFT
 from lora_prep.model import (
     Box,
     Decision,
@@ -35,6 +35,9 @@ WEIGHTS = {"sharpness": 0.4, "size": 0.3, "light": 0.2, "score": 0.1}
 """A judgement, not a measurement: blur is what a LoRA learns first."""
 
 SCORE_ENOUGH = 0.9
+
+COLOUR_LEAST = 0.02
+"""Difference of red, green and blue, 0 to 1, in some part of a picture that is not grey."""
 
 TIGHTER_ENOUGH = 0.98
 """Share of the wanted square below which a crop counts as framed tighter; above, it is rounding."""
@@ -68,6 +71,17 @@ class Candidate:
     def rank(self) -> tuple[bool, float, str, str]:
         """Sorts the best first; of equals by content, so that names do not matter."""
         return (not self.by_hand, -self.quality, self.photo.sha256, self.name)
+
+    @property
+    def fidelity(self) -> tuple[bool, bool, int, int]:
+        """Sorts copies of one picture, the one that lost most first: colour, pixels, then bytes.
+
+        One whose square was given by hand is meant.
+        """
+        look, photo = self.fingerprint.look, self.photo
+        parts = zip(look[::3], look[1::3], look[2::3], strict=True)
+        colour = any(max(part) - min(part) > COLOUR_LEAST for part in parts)
+        return (self.recropped, colour, photo.width_px * photo.height_px, photo.size_bytes)
 
     def verdict(
         self,
@@ -121,7 +135,7 @@ def possible_crops(
 def _notes_on(candidate: Candidate, framing: Framing | None) -> list[Reason]:
     """Return what is worth knowing about a usable photo in a framing."""
     photo, face, notes = candidate.photo, candidate.face, []
-    if face.measures and face.measures.sharpness < SHARPNESS_SOFT:
+    if face.measures and SHARPNESS_LEAST <= face.measures.sharpness < SHARPNESS_SOFT:
         hint, sharpness = "A little soft.", round(face.measures.sharpness, 1)
         notes.append(Reason(NoteCode.SOFT, hint, sharpness, SHARPNESS_SOFT, "sharpness"))
     if photo.turned_deg:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lora_prep.model import Finding, NoteCode, ReasonCode
 from lora_prep.selection.candidates import Candidate
-from lora_prep.selection.duplicates import Singled, single_out
+from lora_prep.selection.duplicates import EQUAL_QUALITY, Singled, single_out
 from tests.sample import IDENTITY, a_finding, a_fingerprint, a_judged_face, examples
 from tests.selection.people import candidate, embedding, with_bits
 
@@ -31,9 +31,14 @@ def photo(
     pixels: str | None = None,
     sha256: str | None = None,
     by_hand: bool = False,
+    size: tuple[int, int] = (1200, 1600),
+    size_bytes: int = 1000,
+    grey: bool = False,
 ) -> Candidate:
     """A photo whose hashes differ from those of "one" by so many bits."""
     print_ = a_fingerprint("one")
+    if grey:
+        print_ = replace(print_, look=(0.5,) * 48)
     face = a_judged_face(
         sharpness=sharpness,
         phash=with_bits(a_fingerprint("face").phash, face_bits, seed=name),
@@ -43,6 +48,7 @@ def photo(
         name,
         faces=(face,),
         sha256=sha256,
+        size=size,
         taken_at=None if seconds is None else NOON + timedelta(seconds=seconds),
         fingerprint=replace(
             print_,
@@ -50,7 +56,8 @@ def photo(
             phash=with_bits(print_.phash, bits, seed=name),
         ),
     )
-    return candidate(finding, by_hand=by_hand)
+    one = candidate(finding, by_hand=by_hand)
+    return replace(one, photo=replace(one.photo, size_bytes=size_bytes))
 
 
 def single(*photos: Candidate, identity: bool = True) -> Singled:
@@ -167,6 +174,42 @@ def test_the_best_stays_whatever_it_is_called() -> None:
     assert "z.jpg" in single(blurred, sharp).copies[0][1].hint
 
 
+ORIGINAL = photo("original.jpg", sharpness=120, bits=2, size_bytes=3_000)
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        photo("a.jpg", sharpness=124, size=(1199, 1600), size_bytes=9_000),
+        photo("a.jpg", sharpness=124, size_bytes=2_999),
+        photo("a.jpg", sharpness=124, size=(2400, 3200), size_bytes=9_000, grey=True),
+    ],
+    ids=["smaller", "saved with more loss", "grey"],
+)
+def test_of_equally_good_copies_the_original_stays(copy: Candidate) -> None:
+    assert copy.quality > ORIGINAL.quality
+
+    singled = single(copy, ORIGINAL)
+
+    assert [one.name for one in singled.stay] == ["original.jpg"]
+    ((gone, reason),) = singled.copies
+    assert gone.name == "a.jpg"
+    assert "original.jpg" in reason.hint
+
+
+def test_a_clearly_better_photo_stays_however_large_the_other_is() -> None:
+    larger = photo("larger.jpg", sharpness=100, bits=2, size=(2400, 3200), size_bytes=9_000)
+
+    assert [one.name for one in single(larger, photo("a.jpg", sharpness=120)).stay] == ["a.jpg"]
+
+
+def test_a_square_given_by_hand_is_not_lost_to_a_larger_copy() -> None:
+    given = replace(photo("given.jpg", bits=2), recropped=True)
+    larger = photo("larger.jpg", size=(2400, 3200))
+
+    assert [one.name for one in single(given, larger).stay] == ["given.jpg"]
+
+
 def test_in_a_chain_only_what_is_like_a_photo_that_stays_goes() -> None:
     one = photo("one.jpg", sharpness=130)
     hash_ = one.fingerprint.phash
@@ -226,9 +269,11 @@ def folders(draw: st.DrawFn) -> list[Candidate]:
             face_bits=draw(st.integers(0, 12)),
             photo_number=draw(st.integers(0, 2)),
             away=draw(st.sampled_from([0.05, 0.2])),
-            sharpness=draw(st.sampled_from([60.0, 100.0, 130.0])),
+            sharpness=draw(st.sampled_from([60.0, 100.0, 126.0, 130.0])),
             seconds=draw(st.none() | st.integers(0, 6)),
             by_hand=draw(st.integers(0, 9)) == 0,
+            size_bytes=draw(st.integers(1, 3)),
+            grey=draw(st.booleans()),
         )
         for number in range(count)
     ]
@@ -253,7 +298,8 @@ def test_every_photo_stays_or_names_one_that_stays(
     for one, reason in singled.copies:
         assert not one.by_hand
         (named,) = [other for other in singled.stay if other.name in reason.hint]
-        assert named.rank < one.rank
+        assert named.by_hand or named.quality >= one.quality - EQUAL_QUALITY
+        assert is_copy(one.finding, named.finding)
     # No two that stay are copies of each other, unless one is wanted by hand.
     free = [one.finding for one in singled.stay if not one.by_hand]
     assert not any(

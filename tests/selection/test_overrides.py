@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from lora_prep.errors import DatasetTooSmall
-from lora_prep.model import Box, Decision, Finding, Framing, Reason, ReasonCode, Selection, Verdict
+from lora_prep.model import (
+    Box,
+    Decision,
+    Finding,
+    Framing,
+    NoteCode,
+    Reason,
+    ReasonCode,
+    Selection,
+    Verdict,
+)
 from lora_prep.selection import (
     Override,
     Wanted,
@@ -66,6 +76,14 @@ def test_keep_rescues_a_face_that_measures_speak_against(reason: Reason) -> None
     assert verdict.decision is Decision.KEPT
     assert verdict.reasons == ()
     assert [note.hint for note in verdict.notes] == [f"Kept by hand in spite of {reason.code}."]
+
+
+def test_a_blurred_face_that_is_kept_by_hand_is_not_called_a_little_soft() -> None:
+    finding = a_finding("mine.jpg", faces=(a_judged_face(400.0, BLURRED, sharpness=12.0),))
+
+    verdict = verdict_on(finding, Override("keep"))
+
+    assert [note.code for note in verdict.notes] == [NoteCode.KEPT_BY_HAND]
 
 
 def test_keep_rescues_another_person_and_says_so() -> None:

@@ -6,18 +6,20 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from shutil import copy
 
 import pytest
+from PIL import Image, ImageOps
 
 from lora_prep.cropping import crop_photos
 from lora_prep.errors import TwoPeople
 from lora_prep.framing import FRAMINGS
 from lora_prep.inspection import Limits, inspect_photos
 from lora_prep.model import Box, Decision, Finding, Framing, Selection, Verdict
-from lora_prep.photos import FoundFile
+from lora_prep.photos import FoundFile, find_photos
 from lora_prep.selection import Identity, Wanted, require_enough, select_photos
 from lora_prep.selection.person import distance, find_person
-from tests.sample import IDENTITY, analyser, findings
+from tests.sample import IDENTITY, LIMITS, SAMPLE_DATA, analyser, findings
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +105,23 @@ def test_every_photo_of_a_person_is_kept_and_none_is_doubted(person: str, count:
     assert [verdict.notes for verdict in selection.verdicts] == [()] * count
     assert selection.rivals == ()
     require_enough(selection)
+
+
+def test_the_originals_stay_among_copies_that_messengers_and_editors_make(tmp_path: Path) -> None:
+    for path in sorted((SAMPLE_DATA / "people" / "ada").iterdir())[:6]:
+        copy(path, tmp_path)
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+        image.save(tmp_path / f"a_saved_again_{path.stem}.jpg", quality=40)
+        image.convert("L").save(tmp_path / f"a_grey_{path.stem}.jpg", quality=95)
+        image.thumbnail((1200, 1200))
+        image.save(tmp_path / f"a_small_{path.stem}.jpg", quality=80)
+
+    found = inspect_photos(find_photos(tmp_path), analyser(), LIMITS)
+    selection = select_among(found)
+
+    usable = {verdict.name for verdict in selection.usable}
+    assert usable == {f"ada_0{number}.jpg" for number in range(1, 7)}
 
 
 def test_the_photo_of_two_is_cropped_to_ada_alone() -> None:
