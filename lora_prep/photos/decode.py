@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import stat
 import warnings
@@ -17,6 +18,8 @@ from lora_prep.photos.find import FoundFile
 from lora_prep.photos.kinds import (
     CAMERA_RAW,
     DAMAGED,
+    LINKED_FOLDER,
+    NO_ORDINARY_FILE,
     SYSTEM_FILE,
     is_camera_raw,
     is_system_file,
@@ -63,8 +66,11 @@ def read_photo(found: FoundFile) -> Photo:
         raise UnreadablePhoto(SYSTEM_FILE)
     try:
         status = found.path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            os.scandir(found.path).close()  # what cannot be listed is found as a file
+            raise UnreadablePhoto(LINKED_FOLDER if found.path.is_symlink() else NO_ORDINARY_FILE)
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadablePhoto(Reason(ReasonCode.NOT_AN_IMAGE, "It is no ordinary file."))
+            raise UnreadablePhoto(NO_ORDINARY_FILE)
     except OSError as error:
         raise UnreadablePhoto(_cannot_read(error)) from error
     # By its path and not its bytes: videos of gigabytes lie in such folders too.
@@ -226,7 +232,7 @@ class _decoding:  # noqa: N801  reads as a verb: `with _decoding():`
 
 
 def _cannot_read(error: OSError) -> Reason:
-    return Reason(ReasonCode.UNREADABLE, f"The file cannot be read: {error.strerror}.")
+    return Reason(ReasonCode.UNREADABLE, f"It cannot be read: {error.strerror}.")
 
 
 def _too_many_pixels(message: str) -> Reason:

@@ -24,12 +24,12 @@ def find_photos(folder: Path, *, skip: Path | None = None) -> tuple[FoundFile, .
 
     The folder `skip` is not entered: our own home, whose crops are no photos.
 
-
     Nothing is left out here: what is no picture gets that verdict from inspection, so that the
-    counts add up. Folders behind symbolic links are not entered, which also ends loops.
+    counts add up. Folders behind symbolic links are not entered, which also ends loops; such a link
+    and a folder that cannot be listed count as files.
 
     Raises:
-        NotAPhotoFolder: the path is missing, is no folder, or it or one below cannot be listed.
+        NotAPhotoFolder: the path is missing, is no folder, or cannot be listed.
         NoPhotos: there is no file at all.
     """
     try:
@@ -63,18 +63,22 @@ def find_photos(folder: Path, *, skip: Path | None = None) -> tuple[FoundFile, .
 
 
 def _walk(folder: Path, skip: Path | None) -> list[FoundFile]:
-    def refuse(error: OSError) -> None:
+    paths = []
+
+    def not_listed(error: OSError) -> None:
+        if Path(error.filename) != folder:
+            paths.append(Path(error.filename))
+            return
         raise NotAPhotoFolder(
-            f"The folder {error.filename} cannot be listed.",
+            f"The folder {folder} cannot be listed.",
             why=f"{error.strerror}.",
             fix="Give yourself permission to read it, or move it elsewhere.",
         ) from error
 
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
+    for name, folders, names in os.walk(folder, onerror=not_listed):
+        parent = Path(name)
         if skip:
-            folders[:] = [name for name in folders if (Path(parent) / name).resolve() != skip]
-        for name in names:
-            path = Path(parent) / name
-            found.append(FoundFile(path.relative_to(folder).as_posix(), path))
-    return found
+            folders[:] = [each for each in folders if (parent / each).resolve() != skip]
+        paths += [parent / each for each in folders if (parent / each).is_symlink()]
+        paths += [parent / each for each in names]
+    return [FoundFile(path.relative_to(folder).as_posix(), path) for path in paths]

@@ -12,10 +12,23 @@ from lora_prep.photos.find import FoundFile
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["CAMERA_RAW", "DAMAGED", "SYSTEM_FILE", "is_camera_raw", "is_system_file", "kind_of"]
+__all__ = [
+    "CAMERA_RAW",
+    "DAMAGED",
+    "LINKED_FOLDER",
+    "NO_ORDINARY_FILE",
+    "SYSTEM_FILE",
+    "is_camera_raw",
+    "is_system_file",
+    "kind_of",
+]
 
 DAMAGED = Reason(ReasonCode.UNREADABLE, "The file is damaged or cut off; copy it again.")
 SYSTEM_FILE = Reason(ReasonCode.NOT_AN_IMAGE, "A file of the operating system, not a photo.")
+NO_ORDINARY_FILE = Reason(ReasonCode.NOT_AN_IMAGE, "It is no ordinary file.")
+LINKED_FOLDER = Reason(
+    ReasonCode.NOT_AN_IMAGE, "A link to a folder, which is not entered; give that folder itself."
+)
 CAMERA_RAW = Reason(ReasonCode.UNSUPPORTED, "A camera raw file; export it as JPEG.")
 
 HEAD_BYTES = 512
