@@ -71,7 +71,7 @@ def inspect_folder(folder: Path, settings: Settings, on_event: Listener = ignore
     )
     cache = None
     if wanted.cache:
-        cache = AnalysisCache(home_folder() / CACHE, analyser.fingerprint)
+        cache = AnalysisCache(home_folder() / CACHE, analyser.key)
         cache.prune()
     limits = Limits(smallest_face_px(wanted.min_size, framing), wanted.min_size)
     identity = None

@@ -56,7 +56,7 @@ def _cache() -> AnalysisCache:
     """One for all tests of a process: nine/ and rejects/ repeat pictures of ada/."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return AnalysisCache(folder, analyser().fingerprint)
+    return AnalysisCache(folder, analyser().key)
 
 
 @cache

@@ -104,6 +104,11 @@ class FaceAnalyser:
         self._loaded: tuple[Any, Any] | None = None
 
     @property
+    def key(self) -> str:
+        """What its findings depend on besides the picture: the models and their threshold."""
+        return f"{self.fingerprint} {self.pack.detection_threshold}"
+
+    @property
     def _models(self) -> tuple[Any, Any]:
         """The detector and the recogniser of insightface."""
         with self._lock:

@@ -38,6 +38,8 @@ IMAGE_SIDES = 2
 MIN_RECOGNISER_SIDE_PX, RECOGNISER_STEP_PX = 112, 16
 OTHER_SIDES_PX = (96, 192)  # age and gender; landmarks
 
+COPY_AGAIN = "Copy the open pack again, or use the one that comes along: --face-pack open"
+
 UNSTATED_LICENCE = (
     "The folder does not say what its models may be used for, so the worst is taken: "
     "for non-commercial research only."
@@ -157,7 +159,7 @@ def _pack_with_manifest(folder: Path) -> FacePack:
             fix="State file and sha256 of tasks.detection and tasks.recognition in it.",
         ) from error
     if [model.sha256 for model in models] == [model.sha256 for model in ours]:
-        return replace(OPEN_PACK, folder=folder)
+        return replace(OPEN_PACK, folder=folder, remedy=COPY_AGAIN)
     return replace(_unknown_pack(folder), models=None)
 
 

@@ -42,10 +42,10 @@ UNUSED_DAYS = 90
 class AnalysisCache:
     """A folder of analyses and previews for one face pack."""
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
-        """Open or make the folder; `fingerprint` is the hash of the face pack's models."""
+    def __init__(self, folder: Path, analyser_key: str) -> None:
+        """Open or make the folder; `analyser_key` says what finds the faces: `FaceAnalyser.key`."""
         self._folder = folder
-        self._settings = hashlib.sha256(f"{VERSION} {fingerprint}".encode()).hexdigest()[:16]
+        self._settings = hashlib.sha256(f"{VERSION} {analyser_key}".encode()).hexdigest()[:16]
         with suppress(OSError):  # a cache that cannot be kept is no reason to fail
             for part in (folder, folder / "analyses", folder / "previews"):
                 part.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -158,7 +158,8 @@ def test_a_folder_with_a_manifest_is_the_open_pack_when_its_models_are(tmp_path:
 
     pack = find_pack(str(folder), tmp_path, accept_noncommercial=False)
 
-    assert pack == replace(OPEN_PACK, folder=folder.resolve())
+    assert pack == replace(OPEN_PACK, folder=folder.resolve(), remedy=pack.remedy)
+    assert "Copy" in pack.remedy  # not: install lora_prep again
     assert verify_pack(pack) == verify_pack(OPEN_PACK)
 
 

@@ -149,7 +149,7 @@ def test_any_number_of_workers_finds_the_same(workers: int) -> None:
 
 def test_the_second_run_needs_no_model(tmp_path: Path) -> None:
     files = find_photos(SAMPLE_DATA / "nine")
-    cache = AnalysisCache(tmp_path, analyser().fingerprint)
+    cache = AnalysisCache(tmp_path, analyser().key)
     first = inspect_photos(files, analyser(), LIMITS, cache=cache)
 
     class Unused:
