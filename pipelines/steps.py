@@ -20,18 +20,19 @@ from typing import Any
 
 from lora_prep.bundle import pack, write_manifest
 from lora_prep.errors import (
+    DatasetError,
     LoraPrepError,
     TrainingFailed,
 )
 from lora_prep.events import Event, Listener, ignore
-from lora_prep.model import Bundle, Selection
+from lora_prep.model import Bundle, Crop, Selection
 from lora_prep.selection import overrides_path, require_enough
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.trainers import State
 from pipelines.archiving import archive
 from pipelines.backends import PROVIDER, Backends, choose, connect, connect_trainer, request_for
 from pipelines.cleaning import unsubmitted_is_deleted
-from pipelines.preparing import crop_selection, inspect_folder
+from pipelines.preparing import Inspected, crop_selection, inspect_folder
 from pipelines.runs import Run, new_run
 from pipelines.submitting import Approve, ask_price, no_dataset, obtain, put_dataset, submit
 from pipelines.telling import dataset_rows, lora_rows, tell, training_rows
@@ -70,13 +71,14 @@ def inspect(
 
     Raises:
         NotAPhotoFolder, NoPhotos: there is nothing to judge.
+        CaptionInvalid: captions are asked for and some cannot be used; the report says so.
         MissingDependency: insightface or a system library is missing.
     """
     settings, run, folder = settings or load_settings(), run or new_run(), Path(folder)
     inspected = inspect_folder(folder, settings, on_event)
     selection = inspected.selection
     _record_selection(run, selection)
-    crops = crop_selection(run, inspected, settings, on_event)
+    crops = _cropped(run, inspected, settings, on_event)
     tell(run, inspected, crops, outcome=_why_not_enough(selection))
     return selection
 
@@ -92,6 +94,7 @@ def prepare(
 
     Raises:
         DatasetTooSmall, TwoPeople: it is no set of one person; the report shows every photo.
+        CaptionInvalid: captions are asked for and some cannot be used; the report says so.
         NotAPhotoFolder, NoPhotos: there is nothing to prepare.
         MissingDependency: insightface or a system library is missing.
     """
@@ -100,7 +103,7 @@ def prepare(
         inspected = inspect_folder(folder, settings, on_event)
         selection = inspected.selection
         _record_selection(run, selection)
-        crops = crop_selection(run, inspected, settings, on_event)
+        crops = _cropped(run, inspected, settings, on_event)
         if outcome := _why_not_enough(selection):
             tell(run, inspected, crops, outcome=outcome)
         require_enough(selection)
@@ -315,6 +318,17 @@ def _why_not_enough(selection: Selection) -> str | None:
     except LoraPrepError as error:
         return f"{error.why}\n{error.fix}"  # what happened is the report's own headline
     return None
+
+
+def _cropped(
+    run: Run, inspected: Inspected, settings: Settings, on_event: Listener
+) -> tuple[Crop, ...]:
+    """Crop what was selected; the record names the report already, so an error is told there."""
+    try:
+        return crop_selection(run, inspected, settings, on_event)
+    except DatasetError as error:
+        tell(run, inspected, outcome=f"{error.what}\n{error.why}\n{error.fix}")
+        raise
 
 
 def _record_selection(run: Run, selection: Selection) -> None:

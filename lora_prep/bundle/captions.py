@@ -6,6 +6,7 @@ They are passed on and never made up: newer trainers read them, older ones ignor
 from __future__ import annotations
 
 import errno
+import os
 import re
 import stat
 from collections.abc import Iterable
@@ -23,8 +24,9 @@ NAMED = 5
 
 
 def caption_of(photo: Path) -> Path:
-    """Return where the caption of a photo would lie: beside it, with the same stem."""
-    return photo.with_suffix(".txt")
+    """Return where the caption of a photo lies or would lie: beside it, with the same stem."""
+    spellings = photo.with_suffix(".txt"), photo.with_suffix(".TXT")
+    return next(filter(os.path.lexists, spellings), spellings[0])
 
 
 def read_captions(photos: Iterable[Photo], trigger_word: str) -> dict[str, str]:
@@ -46,7 +48,7 @@ def read_captions(photos: Iterable[Photo], trigger_word: str) -> dict[str, str]:
             continue
         text, why = _read(data, trigger_word)
         if why:
-            wrong.append(f"{Path(photo.name).with_suffix('.txt').as_posix()} {why}")
+            wrong.append(f"{Path(photo.name).with_name(path.name).as_posix()} {why}")
         captions[photo.name] = text
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""

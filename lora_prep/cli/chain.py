@@ -33,6 +33,9 @@ __all__ = ["inspect", "plan", "prepare", "run"]
 REHEARSAL_FIRST = "Rehearsal: no account is used, nothing is paid, and no model is really trained."
 REHEARSAL_LAST = "This was a rehearsal: the LoRA is well-formed and changes nothing."
 
+NAME_WIDTH = 60
+"""Columns of a table that one very long file name must not widen."""
+
 Folder = Annotated[Path, Parameter(help="The folder of photos of one person.")]
 
 
@@ -154,6 +157,7 @@ def prepare(
         if output.is_dir():
             raise IsADirectoryError(EISDIR, "It is a folder")
         part.touch()  # before the photos are looked at: a minute of work must not end here
+        part.unlink()  # it may lie among them, and is none
     except OSError as error:
         raise ConfigurationError(
             f"The zip cannot be written to {output}.",
@@ -185,7 +189,7 @@ def _inspected(this: Run) -> dict[str, object]:
 
 
 def _answer_verdicts(session: Session, selection: Selection) -> None:
-    width = max(len(shown(verdict.name)) for verdict in selection.verdicts)
+    width = min(NAME_WIDTH, max(len(shown(verdict.name)) for verdict in selection.verdicts))
     for verdict in selection.verdicts:
         reasons = ", ".join(
             reason.code.value

@@ -61,6 +61,15 @@ def test_a_photo_without_one_has_none(tmp_path: Path) -> None:
     assert read_captions([], WORD) == {}
 
 
+def test_a_suffix_in_capitals_is_one_too_and_the_usual_one_wins(tmp_path: Path) -> None:
+    photo = photo_in(tmp_path, "sub/ada.jpg")
+    photo.path.with_suffix(".TXT").write_text("a word too few")
+    assert refused(photo).why == "sub/ada.TXT holds the trigger word no time."
+
+    photo.path.with_suffix(".txt").write_text(WORD)
+    assert read_captions([photo], WORD) == {"sub/ada.jpg": WORD}
+
+
 def test_a_name_too_long_for_a_caption_has_none(tmp_path: Path) -> None:
     name = "é" * 125 + ".webp"
     photo = photo_in(tmp_path, "é" * 126 + ".x")

@@ -182,6 +182,38 @@ def test_prepare_writes_the_same_zip_from_any_folder(tmp_path: Path) -> None:
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
+@pytest.mark.slow
+def test_a_zip_that_is_written_among_the_photos_is_not_looked_at(tmp_path: Path) -> None:
+    folder = shutil.copytree(ADA, tmp_path / "ada")
+    done = lora_prep("prepare", folder, "-o", folder / "ada.zip", "--json")
+    assert done.status == 0
+    assert done.json["inspection"]["found"] == 16
+    assert [path.name for path in folder.glob("*.zip*")] == ["ada.zip"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["inspect", "prepare"])
+def test_captions_that_cannot_be_used_stand_in_the_report(tmp_path: Path, command: str) -> None:
+    folder = shutil.copytree(ADA, tmp_path / "ada")
+    (folder / "ada_01.txt").write_text("no word")
+    output = ["-o", tmp_path / "ada.zip"] if command == "prepare" else []
+    done = lora_prep(command, folder, "--captions", "--json", *output)
+    assert (done.status, done.error_code) == (3, "caption_invalid")
+    valid(done.json, "inspection" if command == "inspect" else command)
+    report = Path(done.json["report"]).read_text()
+    assert "ada_01.txt holds the trigger word no time" in report
+    assert report.count("<img") == 16
+
+
+def test_one_very_long_name_does_not_widen_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / f"{'long' * 50}.jpg").touch()
+    (tmp_path / "a.jpg").touch()
+    done = in_process(capsys, "inspect", tmp_path)
+    assert max(len(line) for line in done.stdout.splitlines() if "  a.jpg" in line) < 100
+
+
 def test_prepare_refuses_a_place_it_cannot_write_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
