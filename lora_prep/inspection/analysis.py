@@ -56,13 +56,13 @@ def analyse_photo(photo: Photo, analyser: FaceAnalyser) -> tuple[Analysis, Image
         UnreadablePhoto: the file cannot be decoded to its end.
     """
     copy = open_upright(photo.path, least_side_px=ANALYSIS_SIDE_PX)
-    fingerprint = picture_fingerprint(copy)
     detection = analyser.detect(copy)
     if detection.turned_deg:
         photo = _turned(photo, detection.turned_deg)
         copy = open_upright(
             photo.path, least_side_px=ANALYSIS_SIDE_PX, turned_deg=detection.turned_deg
         )
+    fingerprint = picture_fingerprint(copy)
     factor = max(photo.width_px, photo.height_px) / max(copy.size)
     faces = tuple(_facts(photo, copy, face, factor, analyser) for face in detection.faces)
     return Analysis(photo, fingerprint, faces), copy

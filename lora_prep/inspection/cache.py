@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AnalysisCache"]
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of what an analysis holds or of how it is measured."""
 
 PREVIEW_SIDE_PX = 320

@@ -217,6 +217,7 @@ def test_a_photo_stored_sideways_is_found_out_and_measured_upright(
         right.photo.width_px,
         right.photo.height_px,
     )
+    assert finding.fingerprint == right.fingerprint  # copies are told in the upright picture
     (one,), (other,) = finding.faces, right.faces
     assert one.reasons == other.reasons == ()
     assert one.face.box.to_json() == pytest.approx(other.face.box.to_json(), abs=3)

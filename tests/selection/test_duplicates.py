@@ -60,6 +60,10 @@ def photo(
     return replace(one, photo=replace(one.photo, size_bytes=size_bytes))
 
 
+def turned(one: Candidate) -> Candidate:
+    return replace(one, photo=replace(one.photo, turned_deg=90))
+
+
 def single(*photos: Candidate, identity: bool = True) -> Singled:
     return single_out(photos, IDENTITY if identity else None)
 
@@ -183,8 +187,9 @@ ORIGINAL = photo("original.jpg", sharpness=120, bits=2, size_bytes=3_000)
         photo("a.jpg", sharpness=124, size=(1199, 1600), size_bytes=9_000),
         photo("a.jpg", sharpness=124, size_bytes=2_999),
         photo("a.jpg", sharpness=124, size=(2400, 3200), size_bytes=9_000, grey=True),
+        turned(photo("a.jpg", sharpness=124, size_bytes=9_000)),
     ],
-    ids=["smaller", "saved with more loss", "grey"],
+    ids=["smaller", "saved with more loss", "grey", "saved sideways"],
 )
 def test_of_equally_good_copies_the_original_stays(copy: Candidate) -> None:
     assert copy.quality > ORIGINAL.quality
