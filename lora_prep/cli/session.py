@@ -88,7 +88,7 @@ class Session:
         if self.debug:
             _write(sys.stderr, redact_lines(traceback.format_exc()))
         four_lines = [error["message"], error["why"], error["fix"], f"[{error['code']}]"]
-        _write(sys.stderr, "".join(f"{line}\n" for line in four_lines))
+        _write(sys.stderr, "".join(f"{shown(str(line))}\n" for line in four_lines))
         self._print_object({**self.result(), "error": error})
         return status
 
@@ -108,11 +108,11 @@ class Session:
 SessionParameter = Annotated[Session, Parameter(parse=False)]
 
 
-def shown(name: str) -> str:
-    """Return a file name for a terminal: control characters as escapes, the rest as it is."""
+def shown(text: str) -> str:
+    """Return what may hold a file name for a terminal: on one line, control characters escaped."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in name
+        for letter in text
     )
 
 

@@ -313,6 +313,15 @@ def test_names_cannot_write_to_the_terminal() -> None:
     assert shown("caf\u00e9 \U0001f600.jpg") == "caf\u00e9 \U0001f600.jpg"
 
 
+def test_a_name_in_an_error_neither_breaks_its_four_lines_nor_writes_to_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = in_process(capsys, "inspect", "two\nlines\x1b[31m", "--json")
+    assert done.stderr.splitlines()[0] == r"There is no folder two\nlines\x1b[31m."
+    assert done.error_code == "not_a_photo_folder"
+    assert done.json["error"]["message"] == "There is no folder two\nlines\x1b[31m."
+
+
 @pytest.mark.slow
 def test_a_closed_stdout_is_no_traceback() -> None:
     import subprocess
