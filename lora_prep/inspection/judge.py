@@ -28,8 +28,8 @@ def judge(name: str, analysis: Analysis, limits: Limits) -> Finding:
     faces = []
     for facts in analysis.faces:
         reasons = _reasons_of_size(facts.face, limits)
-        if facts.measures and not reasons:
-            reasons = reasons_in(facts.measures)  # a tiny face has no sharpness worth telling
+        if facts.measures:
+            reasons += reasons_in(facts.measures)
         faces.append(JudgedFace(facts.face, facts.measures, facts.phash, tuple(reasons)))
     return Finding(
         name=name,

@@ -10,7 +10,7 @@ from lora_prep.model import NoteCode, Reason, ReasonCode
 from lora_prep.selection.candidates import Candidate
 from lora_prep.selection.person import Identity, distance
 
-__all__ = ["Singled", "single_out"]
+__all__ = ["Singled", "echoes", "single_out"]
 
 NEAR_BITS = 6
 """Of 64 bits of pHash: two pictures that differ in no more are one. Copies of a sample photo at
@@ -75,6 +75,21 @@ def single_out(candidates: Sequence[Candidate], identity: Identity | None) -> Si
         if note := next(filter(None, likeness), None):
             similar[one.name] = note
     return Singled(tuple(stay), tuple(copies), similar)
+
+
+def echoes(
+    faulty: Sequence[Candidate], stay: Sequence[Candidate], identity: Identity | None
+) -> dict[str, Reason]:
+    """Return which of these only repeat one that stays, or a better one of their own, by name."""
+    known, found = list(stay), dict[str, Reason]()
+    for one in sorted(faulty, key=lambda one: one.rank):
+        likeness = (_likeness(one, better, identity) for better in known)
+        against = (reason for reason in likeness if reason and reason.code in AGAINST)
+        if reason := next(against, None):
+            found[one.name] = reason
+        else:
+            known.append(one)
+    return found
 
 
 def _truest(

@@ -20,6 +20,9 @@ RELAXABLE: dict[ReasonCode | NoteCode, str] = {
 }
 """Gates that can be moved, and how. Who somebody is and what is a copy are no matters of degree."""
 
+SIZE = frozenset({ReasonCode.FACE_TOO_SMALL, ReasonCode.CROP_TOO_SMALL})
+"""Two sides of one gate: dataset.min_size moves both by the same share."""
+
 LEAST_FACE_PX, LEAST_SIDE_PX = 160, 256
 """Where the settings for smaller crops end."""
 
@@ -90,9 +93,11 @@ def _nearest_gate(left_out: Sequence[Verdict], more: int) -> str:
     # The light of a face has two gates under one code: their units tell them apart.
     gates: dict[tuple[str, str], list[tuple[float, str, Reason]]] = {}
     for verdict in left_out:
-        reason = verdict.reasons[0]
-        if len(verdict.reasons) == 1 and reason.code in RELAXABLE and _movable(reason):
-            gate = (reason.code.value, reason.unit or "")
+        reason = max(verdict.reasons, key=_missed_by)
+        alone = len(verdict.reasons) == 1 or all(one.code in SIZE for one in verdict.reasons)
+        if alone and reason.code in RELAXABLE and all(map(_movable, verdict.reasons)):
+            size = reason.code in SIZE
+            gate = ("size", "") if size else (reason.code.value, reason.unit or "")
             gates.setdefault(gate, []).append((_missed_by(reason), verdict.name, reason))
     enough = [(sorted(photos)[:more], gate) for gate, photos in gates.items()]
     possible = [(near[-1][0], gate, near) for near, gate in enough if len(near) == more]

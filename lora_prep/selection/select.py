@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lora_prep.model import (
@@ -19,7 +19,8 @@ from lora_prep.model import (
     Verdict,
 )
 from lora_prep.selection.candidates import Candidate, possible_crops, quality_of
-from lora_prep.selection.duplicates import single_out
+from lora_prep.selection.duplicates import echoes, single_out
+from lora_prep.selection.enough import RELAXABLE
 from lora_prep.selection.overrides import Override
 from lora_prep.selection.person import Identity, Person, find_person
 from lora_prep.selection.variety import advise, choose, doubtful, frame
@@ -65,6 +66,8 @@ def select_photos(folder: Path, findings: Sequence[Finding], wanted: Wanted) -> 
     singled = single_out(candidates, wanted.identity)
     for candidate, reason in singled.copies:
         verdicts[candidate.name] = candidate.verdict(Decision.LEFT_OUT, reason)
+    for name, reason in _echoes(findings, verdicts, singled.stay, wanted.identity).items():
+        verdicts[name] = replace(verdicts[name], reasons=(*verdicts[name].reasons, reason))
     rivals = person.rivals if person else ()
     enough = len(singled.stay) >= wanted.needed and not rivals
     chosen = choose(singled.stay, wanted.at_most, wanted.identity) if enough else singled.stay
@@ -95,17 +98,13 @@ def _judge(finding: Finding, person: Person | None, wanted: Wanted) -> Candidate
         return _left_out(finding, finding.reasons)
     override = wanted.overrides.get(photo.sha256, Override())
     by_hand = override.verdict == "keep"
-    index, distance, stranger = _whose(finding, person)
+    index, distance, strange = _whose(finding, person)
     face = finding.faces[index]
     if override.verdict == "leave_out":
         reasons: tuple[Reason, ...] = (Reason(ReasonCode.OVERRIDDEN, "Left out by hand."),)
-    elif finding.reasons:
-        reasons = finding.reasons
-    elif stranger and wanted.identity:
-        hint, cut = "Another person than the one of this set.", wanted.identity.cut
-        reasons = (Reason(ReasonCode.OTHER_PERSON, hint, round(distance or 0, 3), cut, "distance"),)
     else:
-        reasons = face.reasons
+        stranger = (_stranger(distance, wanted.identity),) if strange and wanted.identity else ()
+        reasons = (*finding.reasons, *stranger, *face.reasons)
     against = reasons if by_hand else ()
     if by_hand:
         reasons = tuple(reason for reason in reasons if reason.code in PHYSICAL)
@@ -129,6 +128,30 @@ def _judge(finding: Finding, person: Person | None, wanted: Wanted) -> Candidate
         recropped=override.crop is not None,
     )
     return doubtful(candidate) if person and finding.name in person.doubted else candidate
+
+
+def _echoes(
+    findings: Sequence[Finding],
+    verdicts: Mapping[str, Verdict],
+    stay: Sequence[Candidate],
+    identity: Identity | None,
+) -> dict[str, Reason]:
+    """Return which photos with a fault would, without it, only repeat another picture."""
+    faulty = []
+    for finding in findings:
+        verdict = verdicts.get(finding.name)
+        if verdict and finding.photo and finding.fingerprint:
+            face = next((one for one in finding.faces if one.face == verdict.face), None)
+            if face and verdict.reasons[0].code in RELAXABLE:
+                facts = (finding.photo, finding.fingerprint, face)
+                faulty.append(Candidate(finding, *facts, crops={}, quality=quality_of(face)))
+    return echoes(faulty, stay, identity)
+
+
+def _stranger(distance: float | None, identity: Identity) -> Reason:
+    hint = "Another person than the one of this set."
+    measured = round(distance or 0, 3)
+    return Reason(ReasonCode.OTHER_PERSON, hint, measured, identity.cut, "distance")
 
 
 def _whose(finding: Finding, person: Person | None) -> tuple[int, float | None, bool]:

@@ -124,6 +124,18 @@ def test_a_face_with_something_against_it_is_not_embedded(tmp_path: Path) -> Non
     assert judged.face.embedding == ()
 
 
+def test_a_small_face_is_told_to_be_blurred_as_well(tmp_path: Path) -> None:
+    Image.new("RGB", (800, 1000), "grey").save(tmp_path / "smooth.png")
+
+    (judged,) = inspected(FoundFile("smooth.png", tmp_path / "smooth.png"), a_face(200)).faces
+
+    # A smaller crop would not rescue it.
+    assert [reason.code for reason in judged.reasons] == [
+        ReasonCode.FACE_TOO_SMALL,
+        ReasonCode.BLURRED,
+    ]
+
+
 def test_a_tiny_face_is_told_and_not_measured(tmp_path: Path) -> None:
     (judged,) = inspected(photo(tmp_path, "1.jpg"), a_face(159), limits=Limits(100, 512)).faces
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lora_prep.errors import DatasetTooSmall, TwoPeople
 from lora_prep.model import Decision, Reason, ReasonCode, Selection, Verdict
-from lora_prep.selection import Wanted, require_enough, select_photos
+from lora_prep.selection import Override, Wanted, require_enough, select_photos
 from tests.sample import IDENTITY, a_finding
-from tests.selection.people import BROKEN, NO_FACE, photos_of
+from tests.selection.people import BLURRED, BROKEN, NO_FACE, face_of, photos_of
 
 FOLDER = Path("/photos/ada")
 USABLE = [Verdict(f"good {number}.jpg", Decision.SPARE, ()) for number in range(8)]
@@ -118,6 +119,45 @@ def test_a_photo_with_two_faults_does_not_count() -> None:
     both = out("a.jpg", blurred(39), missing(ReasonCode.TOO_DARK, 30, 35))
 
     assert "move one gate" not in refused(both, out("b.jpg", blurred(39))).fix
+
+
+def test_one_setting_moves_both_sides_of_the_size_gate() -> None:
+    narrow = missing(ReasonCode.CROP_TOO_SMALL, 400, 512)
+
+    fix = refused(out("a.jpg", narrow, small(200)), out("b.jpg", small(220))).fix
+    assert "crop_too_small from 512 to 400 px would be enough" in fix
+    assert fix.endswith(": b.jpg (220), a.jpg (400).")
+    assert "move one gate" not in refused(out("a.jpg", narrow, small(159)), needed=9).fix
+    assert "move one gate" not in refused(out("a.jpg", narrow, blurred(39)), needed=9).fix
+
+
+@pytest.mark.parametrize(
+    ("faults", "copied", "named"),
+    [
+        ((BLURRED,), False, True),
+        ((BLURRED,), True, False),  # rescued by hand it would only take the other's place
+        ((BLURRED, small(229)), False, False),
+    ],
+    ids=["one fault", "a copy of a usable photo", "two faults"],
+)
+def test_what_a_gate_promises_would_come_true(
+    faults: tuple[Reason, ...], copied: bool, named: bool
+) -> None:
+    good = photos_of(0, 9)
+    face = face_of(0, 9, 400.0, *faults)
+    faulty = a_finding(
+        "faulty.jpg", faces=(face,), fingerprint=good[0].fingerprint if copied else None
+    )
+    by_hand = {faulty.photo.sha256: Override("keep")} if faulty.photo else {}
+    wanted = Wanted(10, 30, identity=IDENTITY)
+
+    with pytest.raises(DatasetTooSmall) as refusal:
+        require_enough(select_photos(FOLDER, [*good, faulty], wanted))
+
+    assert ("move one gate" in refusal.value.fix) is named
+    if len(faults) == 1:
+        moved = select_photos(FOLDER, [*good, faulty], replace(wanted, overrides=by_hand))
+        assert (len(moved.usable) == 10) is named
 
 
 def test_light_has_two_gates_with_units_of_their_own() -> None:
