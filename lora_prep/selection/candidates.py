@@ -73,17 +73,23 @@ class Candidate:
         return (not self.by_hand, -self.quality, self.photo.sha256, self.name)
 
     @property
-    def fidelity(self) -> tuple[bool, bool, bool, int, int]:
+    def fidelity(self) -> tuple[bool, bool, bool, int, bool, int]:
         """Sorts copies of one picture, the one that lost most first.
 
-        What may be lost: colour, the word which side is up, pixels, bytes. One whose square was
-        given by hand is meant.
+        What may be lost: colours (a GIF has 256), the word which side is up, pixels, the time it
+        was taken, bytes. One whose square was given by hand is meant.
         """
         look, photo = self.fingerprint.look, self.photo
         parts = zip(look[::3], look[1::3], look[2::3], strict=True)
-        colour = any(max(part) - min(part) > COLOUR_LEAST for part in parts)
-        pixels, upright = photo.width_px * photo.height_px, photo.turned_deg == 0
-        return (self.recropped, colour, upright, pixels, photo.size_bytes)
+        coloured = any(max(part) - min(part) > COLOUR_LEAST for part in parts)
+        return (
+            self.recropped,
+            coloured and photo.format != "GIF",
+            photo.turned_deg == 0,
+            photo.width_px * photo.height_px,
+            photo.taken_at is not None,
+            photo.size_bytes,
+        )
 
     def verdict(
         self,
