@@ -292,7 +292,7 @@ def load_settings_with_origins(
 def _file_layer(path: Path) -> _Layer:
     origin = path.name
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return _Layer(origin, {})
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:

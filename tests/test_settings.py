@@ -294,6 +294,12 @@ def test_a_trainer_that_is_one(given: str | None, kept: str | None) -> None:
     assert load_settings({"trainer": {"base_url": given}}).trainer.base_url == kept
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file() -> None:
+    write_project_file("\ufeff[dataset]\nmax_images = 20\n")
+
+    assert load_settings().dataset.max_images == 20
+
+
 @pytest.mark.parametrize("data", [b"[dataset", b"size = ", b"\xff\xfe[dataset]"])
 def test_a_file_that_is_no_toml_is_refused_by_its_path(data: bytes) -> None:
     Path("lora-prep.toml").write_bytes(data)

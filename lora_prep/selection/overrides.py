@@ -47,7 +47,7 @@ def read_overrides(path: Path, *, needed: bool = False) -> dict[str, Override]:
             missing and `needed`.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         if not needed:
             return {}

@@ -55,6 +55,12 @@ crop = [0, 0, 1]
     }
 
 
+def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
+    text = f'\ufeff[photos.{HASH}]\nverdict = "keep"\n'
+
+    assert read_overrides(written(tmp_path, text)) == {HASH: Override("keep")}
+
+
 def test_no_file_is_no_decision_unless_it_was_asked_for(tmp_path: Path) -> None:
     assert read_overrides(tmp_path / "none.toml") == {}
     assert read_overrides(written(tmp_path, "")) == {}
