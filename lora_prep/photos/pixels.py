@@ -31,6 +31,10 @@ LARGEST_KEPT_BYTES = 80_000_000
 
 FOUR_BYTES = 4
 
+PIXELS_LOST = "premature end"
+"""In libjpeg's words: a sync or a card lost a part, though the file may end as it should. Other
+complaints, as of extraneous bytes, are made of sound photos too."""
+
 _thread = threading.local()
 _spare_buffers: list[NDArray[np.uint8]] = []
 _full_decodes = threading.BoundedSemaphore(max(1, core_count() // 2))
@@ -161,7 +165,11 @@ def _buffer_of(size: int, spare: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
 def _decoded(
     path: Path, shape: tuple[int, int, int], buffer: NDArray[np.uint8]
 ) -> NDArray[np.uint8] | None:
-    """Decode a JPEG to exactly this shape, strictly: None where anything is wrong with it."""
+    """Decode a JPEG to exactly this shape, strictly: None where anything is wrong with it.
+
+    Raises:
+        ValueError: pixels are missing.
+    """
     import simplejpeg
 
     height, width, channels = shape
@@ -174,7 +182,9 @@ def _decoded(
             buffer=buffer,
             fastupsample=True,  # 8 ms less; 55 dB and more from the smooth one, q95 itself is at 44
         )
-    except ValueError:
+    except ValueError as error:
+        if PIXELS_LOST in str(error).lower():
+            raise  # Pillow would fill the rest with grey and say nothing
         return None
     return pixels if pixels.shape == shape else None
 

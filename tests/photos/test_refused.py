@@ -15,6 +15,7 @@ from PIL import EpsImagePlugin, Image
 from lora_prep.model import ReasonCode
 from lora_prep.photos import UnreadablePhoto, decode, open_upright, read_photo
 from tests.photos.pictures import PLAIN, encoded, png_header, refusal, saved
+from tests.sample import textured
 
 
 def test_a_decompression_bomb_is_refused_with_its_size(tmp_path: Path) -> None:
@@ -91,6 +92,29 @@ def test_a_picture_cut_off_is_unreadable_and_never_taken_for_a_video(
 
     assert reason.code is ReasonCode.UNREADABLE
     assert reason.hint == "The file is damaged or cut off; copy it again."
+
+
+@pytest.mark.parametrize("zeros", [True, False], ids=["filled with zeros", "left out"])
+@pytest.mark.parametrize("least_side_px", [None, 100])
+def test_a_jpeg_that_lost_a_part_is_unreadable_though_its_end_is_there(
+    tmp_path: Path, zeros: bool, least_side_px: int | None
+) -> None:
+    data = encoded("JPEG", textured((600, 800)))
+    half = len(data) // 2
+    lost = bytes(len(data) - half - 2) if zeros else b""
+    (tmp_path / "1.jpg").write_bytes(data[:half] + lost + b"\xff\xd9")
+
+    with pytest.raises(UnreadablePhoto) as unreadable:
+        open_upright(tmp_path / "1.jpg", least_side_px=least_side_px)
+
+    assert unreadable.value.reason.code is ReasonCode.UNREADABLE
+
+
+def test_a_jpeg_that_holds_a_few_bytes_too_many_is_sound(tmp_path: Path) -> None:
+    data = encoded("JPEG", PLAIN)
+    (tmp_path / "1.jpg").write_bytes(data[:-2] + bytes(7) + data[-2:])
+
+    assert open_upright(tmp_path / "1.jpg").size == PLAIN.size
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
