@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EISDIR
+from errno import EINVAL
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,8 +154,8 @@ def prepare(
     settings = load_settings(settings_flags(dataset, words))
     part = output.with_name(output.name + ".part")
     try:
-        if output.is_dir():
-            raise IsADirectoryError(EISDIR, "It is a folder")
+        if output.exists() and not output.is_file():  # a folder; /dev/null would be replaced
+            raise OSError(EINVAL, "There is something that is no ordinary file")
         part.touch()  # before the photos are looked at: a minute of work must not end here
         part.unlink()  # it may lie among them, and is none
     except OSError as error:

@@ -217,10 +217,14 @@ def test_one_very_long_name_does_not_widen_the_table(
 def test_prepare_refuses_a_place_it_cannot_write_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for output in (tmp_path, tmp_path / "no" / "folder.zip"):
+    pipe = tmp_path / "pipe.zip"
+    os.mkfifo(pipe)
+    for output in (tmp_path, tmp_path / "no" / "folder.zip", pipe):
         done = in_process(capsys, "prepare", ADA, "-o", output)
         assert (done.status, done.error_code) == (2, "configuration")
     assert left_behind() == []
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 @pytest.mark.slow
