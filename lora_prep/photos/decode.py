@@ -42,6 +42,10 @@ __all__ = [
 ORIENTATION_TAG = 0x0112  # EXIF 2.32, 4.6.4: values 5 to 8 swap width and height
 EXIF_FOLDER_TAG, TAKEN_TAG = 0x8769, 0x9003  # EXIF 2.32, 4.6.3 and 4.6.5: DateTimeOriginal
 HAMMING_REACH = 1  # how far the filter looks, in pixels of the result
+LARGEST_BYTES = 1_200_000_000
+"""Size of the largest file that is read as a picture: as many pixels as are let pass, at 16 bits a
+colour and uncompressed. A hole of gigabytes behind a header would else be hashed and decoded."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP")
 """What is opened at all. Never EPS: Pillow would run it as a program, with Ghostscript."""
 
@@ -77,6 +81,8 @@ def read_photo(found: FoundFile) -> Photo:
     with _decoding(found), _open(found.path) as image:
         if is_camera_raw(found, image):
             raise UnreadablePhoto(CAMERA_RAW)
+        if status.st_size > LARGEST_BYTES:
+            raise UnreadablePhoto(_too_many_bytes(status.st_size))
         width, height = image.size
         if _orientation(image) in {5, 6, 7, 8}:
             width, height = height, width
@@ -233,6 +239,16 @@ class _decoding:  # noqa: N801  reads as a verb: `with _decoding():`
 
 def _cannot_read(error: OSError) -> Reason:
     return Reason(ReasonCode.UNREADABLE, f"It cannot be read: {error.strerror}.")
+
+
+def _too_many_bytes(size_bytes: int) -> Reason:
+    return Reason(
+        ReasonCode.UNSUPPORTED,
+        "A larger file than a photo needs; save it as JPEG.",
+        measured=round(size_bytes / 1e6),
+        limit=round(LARGEST_BYTES / 1e6),
+        unit="MB",
+    )
 
 
 def _too_many_pixels(message: str) -> Reason:

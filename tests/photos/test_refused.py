@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 import zipfile
@@ -30,6 +31,17 @@ def test_a_decompression_bomb_is_refused_with_its_size(tmp_path: Path) -> None:
     assert 100e6 < reason.limit < 400e6
     with pytest.raises(UnreadablePhoto):
         open_upright(path)
+
+
+@pytest.mark.timeout(5)
+def test_a_file_with_far_more_bytes_than_pixels_is_not_read_to_its_end(tmp_path: Path) -> None:
+    file = saved(tmp_path / "1.jpg", PLAIN)
+    os.truncate(file.path, 1 << 35)  # a hole: it takes no room
+
+    reason = refusal(file.path)
+
+    assert reason.code is ReasonCode.UNSUPPORTED
+    assert (reason.measured, reason.limit, reason.unit) == (34_360, 1_200, "MB")
 
 
 def test_a_camera_of_a_hundred_megapixels_is_no_bomb(tmp_path: Path) -> None:
