@@ -72,6 +72,7 @@ def wait_for_end(
     began = time.monotonic()
     interval_s = pace.min_s
     said_unknown = asked_again = False
+    missed_at_s: float | None = None  # since when the trainer does not know it
     usually = f", usually {_spoken(expected_s)}" if expected_s else ""
     while True:
         waited_s = time.monotonic() - began
@@ -79,7 +80,8 @@ def wait_for_end(
         try:
             prediction = client.result(prediction_id)
         except ResultExpired:
-            if waited_s >= min(pace.fresh_s, pace.wait_s):
+            missed_at_s = waited_s if missed_at_s is None else missed_at_s
+            if waited_s - missed_at_s >= min(pace.fresh_s, pace.wait_s):
                 raise
             word = "not known to the trainer, asking again"
         except TemporaryError as error:
@@ -90,6 +92,7 @@ def wait_for_end(
             logger.info("%s %s", error.what, error.why)
             word = "no answer, asking again"
         else:
+            missed_at_s = None
             if prediction.status.terminal:
                 if prediction.error_code != TIMED_OUT or asked_again:
                     return _completed(prediction)

@@ -230,6 +230,16 @@ def test_an_id_that_stays_unknown_is_gone() -> None:
     assert server.requests[0].path == "/api/v3/predictions/..%2Fa%20b/result"
 
 
+def test_an_id_that_is_missed_for_a_moment_is_not_gone() -> None:
+    """However long it was known: calling it gone would allow a second payment."""
+    running = envelope(id="abc", status="processing")
+    done = envelope(id="abc", status="completed", outputs=["http://127.0.0.1:9/lora"])
+    answers = [running] * 30 + [envelope(404), running, envelope(404), done]
+    with origin(*answers) as server, TrainerClient(server.url, KEY) as client:
+        assert wait_for_end(client, "abc", replace(PACE, fresh_s=0.1)).outputs
+    assert len(server.requests) == len(answers)
+
+
 def test_nanoseconds_are_understood() -> None:
     data = {"id": "a", "created_at": "2026-01-02T03:04:05.123456789Z"}
     when = parse_prediction({"code": 200, "data": data}).created_at
