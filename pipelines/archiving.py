@@ -28,7 +28,16 @@ def archive(training: Training, backends: Backends, on_event: Listener = ignore)
     Raises:
         ResultExpired, LoraInvalid, ArchiveError: the LoRA could not be fetched or verified.
         StorageError, CredentialsError: the bucket failed.
+        TemporaryError: another process works on the run.
     """
+    with training.run.alone():
+        return _kept(training, backends, on_event)
+
+
+# ── parts ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _kept(training: Training, backends: Backends, on_event: Listener) -> Result:
     run, submission, store = training.run, training.submission, backends.store
     run.update(dataset={})  # a training from elsewhere has a run from here on
     with run.timed("archive"):
@@ -50,9 +59,6 @@ def archive(training: Training, backends: Backends, on_event: Listener = ignore)
     if backends.settings.trainer.purge_remote and training.prediction:
         _purge(training.prediction.id, backends, on_event)
     return result
-
-
-# ── parts ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def _archived(training: Training, backends: Backends, on_event: Listener) -> tuple[Lora, ...]:

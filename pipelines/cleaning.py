@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from lora_prep.errors import LoraPrepError, TemporaryError
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.stores import S3Store
-from lora_prep.trainers import Ledger, State, Submission
+from lora_prep.trainers import OVER, Ledger, State, Submission
 from pipelines.runs import Run
 
 __all__ = ["delete_datasets", "give_up", "surely_unsent", "unsubmitted_is_deleted"]
 
-UNSENT = {None, State.RELEASED, State.FAILED, State.CANCELLED}
+UNSENT = {None, State.RELEASED, *OVER}
 
 
 def delete_datasets(

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,12 +21,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from lora_prep.embedded import Lock
+from lora_prep.errors import TemporaryError
 from lora_prep.events import Event, Listener
 from lora_prep.settings import home_folder
 
 __all__ = ["Run", "find_run", "find_run_of_data", "last_run", "new_run", "run_by_id"]
 
 RECORD = "run.json"
+LOCK = "lock"
+_ALONE = threading.local()  # paths: of the runs that this thread has to itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,34 @@ class Run:
     def submitted(self) -> bool:
         """Whether a training was sent for this run, or may have been."""
         return bool(self.record().get("training"))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process and thread off this run: its files have one writer at a time.
+
+        It can be nested. Whoever is killed leaves nothing behind: the kernel drops the lock.
+
+        Raises:
+            TemporaryError: another process works on this run.
+        """
+        mine = vars(_ALONE).setdefault("paths", set())
+        if self.path in mine or os.name == "nt":  # no flock there
+            yield
+            return
+        self.make()
+        lock = Lock.try_take(self.path / LOCK)
+        if lock is None:
+            raise TemporaryError(
+                f"Another process works on the run {self.id}.",
+                why="Two at once would write the same files.",
+                fix=f"Wait for it, or end it; then: lora-prep resume {self.id}",
+            )
+        with lock:
+            mine.add(self.path)
+            try:
+                yield
+            finally:
+                mine.remove(self.path)
 
     def update(self, **facts: Any) -> None:
         """Add facts to the record: a mapping is merged into what it was, None takes a fact out."""

@@ -28,13 +28,21 @@ from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import Bundle, Crop, Selection
 from lora_prep.selection import overrides_path, require_enough
 from lora_prep.settings import Settings, home_folder, load_settings
-from lora_prep.trainers import State
+from lora_prep.trainers import OVER, State, Submission
 from pipelines.archiving import archive
 from pipelines.backends import PROVIDER, Backends, choose, connect, connect_trainer, request_for
-from pipelines.cleaning import unsubmitted_is_deleted
+from pipelines.cleaning import give_up, unsubmitted_is_deleted
 from pipelines.preparing import Inspected, crop_selection, inspect_folder
 from pipelines.runs import Run, new_run
-from pipelines.submitting import Approve, ask_price, no_dataset, obtain, put_dataset, submit
+from pipelines.submitting import (
+    Approve,
+    ask_price,
+    may_submit_once_more,
+    no_dataset,
+    obtain,
+    put_dataset,
+    submit,
+)
 from pipelines.telling import dataset_rows, lora_rows, tell, training_rows
 from pipelines.values import Dataset, Quote, Result, Training, Upload
 
@@ -208,7 +216,7 @@ def run(
     dataset = prepare(folder, settings=settings, run=run, on_event=on_event)
     run.update(rehearsal=choice.rehearsal, reused=False, opened=opened(settings))
     try:
-        with connect(settings, on_event) as backends:
+        with run.alone(), connect(settings, on_event) as backends:
             result = _finish(
                 run,
                 dataset.bundle.path,
@@ -243,26 +251,11 @@ def resume(
     Raises:
         ConfigurationError: the run has no data set; begin again with `run`.
         TrainingFailed: its training has ended without a LoRA.
+        TemporaryError: another process works on the run.
         LoraPrepError: as `run`.
     """
-    submission = backends.ledger.of_run(run.id)
-    if submission and submission.state in {State.FAILED, State.CANCELLED}:
-        raise TrainingFailed(
-            f"The training of the run {run.id} has ended without a LoRA.",
-            why=submission.reason or f"It is {submission.state.value}.",
-            fix="Begin again with: lora-prep run FOLDER",
-        )
-    on_event = run.listener(on_event)
-    path = run.path / "dataset.zip"
-    known = submission.intent.dataset_sha256 if submission else None
-    sha256 = _sha256(path) if path.exists() else known
-    try:
-        if sha256 is None:
-            raise no_dataset(run)
-        return _finish(run, path, sha256, backends, on_event, approve=approve)
-    except LoraPrepError as error:
-        run.update(error=error.to_json())
-        raise
+    with run.alone():
+        return _resumed(run, backends, on_event, approve)
 
 
 def opened(settings: Settings) -> dict[str, Any]:
@@ -289,6 +282,41 @@ def as_opened(run: Run, sections: Sections) -> Sections:
 
 
 # ── parts of the steps ────────────────────────────────────────────────────────────────────────
+
+
+def _resumed(run: Run, backends: Backends, on_event: Listener, approve: Approve | None) -> Result:
+    on_event = run.listener(on_event)
+    submission, path = backends.ledger.of_run(run.id), run.path / "dataset.zip"
+    if submission and submission.state in OVER:
+        _go_on_after(submission, run, path, backends, on_event)
+    known = submission.intent.dataset_sha256 if submission else None
+    sha256 = _sha256(path) if path.exists() else known
+    try:
+        if sha256 is None:
+            raise no_dataset(run)
+        return _finish(run, path, sha256, backends, on_event, approve=approve)
+    except LoraPrepError as error:
+        run.update(error=error.to_json())
+        raise
+
+
+def _go_on_after(
+    submission: Submission, run: Run, path: Path, backends: Backends, on_event: Listener
+) -> None:
+    """Do what a crash left undone when a training had ended without a LoRA, and raise that it has.
+
+    It returns where the data URL could not be fetched and the run may submit once more.
+    """
+    ended = TrainingFailed(
+        f"The training of the run {run.id} has ended without a LoRA.",
+        why=submission.reason or f"It is {submission.state.value}.",
+        fix="Begin again with: lora-prep run FOLDER",
+    )
+    give_up(run, backends.store, ended, on_event, submission)
+    refused = submission.state is State.REFUSED
+    if not (refused and may_submit_once_more(run, submission, path)):
+        raise ended
+    run.update(status="prepared", error=None)
 
 
 def _finish(

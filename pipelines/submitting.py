@@ -55,6 +55,7 @@ __all__ = [
     "Approve",
     "ask_price",
     "follow",
+    "may_submit_once_more",
     "no_dataset",
     "obtain",
     "put_dataset",
@@ -195,8 +196,9 @@ def submit(
 
     Raises: as `obtain`.
     """
-    quote = _approved(backends, approve)
-    return _submit_and_join(upload, backends, on_event, again=again, quote=quote)
+    with upload.run.alone():
+        quote = _approved(backends, approve)
+        return _submit_and_join(upload, backends, on_event, again=again, quote=quote)
 
 
 def follow(
@@ -238,6 +240,12 @@ def follow(
     return Training(run, submission, prediction)
 
 
+def may_submit_once_more(run: Run, refused: Submission, path: Path) -> bool:
+    """Whether a run may submit again what was refused; path: of its zip."""
+    ours = refused.intent.run_id == run.id
+    return path.exists() and not (ours and refused.intent.attempt > 1)
+
+
 def take_up(
     prediction_id: str, run: Run, backends: Backends, on_event: Listener = ignore
 ) -> Training:
@@ -251,7 +259,8 @@ def take_up(
     """
     submission = adopt_prediction(backends.ledger, backends.trainer, prediction_id, run_id=run.id)
     owner = run_by_id(submission.intent.run_id) or run
-    return follow(owner, submission, backends, on_event)
+    with owner.alone():
+        return follow(owner, submission, backends, on_event)
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
@@ -348,8 +357,7 @@ def _once_more(
     run: Run, refused: Submission, path: Path, error: DatasetNotFetched, on_event: Listener
 ) -> None:
     """Let a run whose data URL could not be fetched submit a second time, and no third one."""
-    ours = refused.intent.run_id == run.id
-    if (ours and refused.intent.attempt > 1) or not path.exists():
+    if not may_submit_once_more(run, refused, path):
         raise error
     _say(on_event, "train", f"{error.why} Uploading and submitting it once more.")
     run.update(status="prepared", error=None)
@@ -412,7 +420,8 @@ def _ended(
     error: LoraPrepError,
     on_event: Listener,
 ) -> None:
-    backends.ledger.failed(submission.key, f"{error.what} {error.why}")
+    refused = isinstance(error, DatasetNotFetched)
+    backends.ledger.failed(submission.key, f"{error.what} {error.why}", refused=refused)
     give_up(run, backends.store, error, on_event, submission)
 
 

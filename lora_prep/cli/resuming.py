@@ -82,7 +82,8 @@ def resolve(
             fix=f"lora-prep resolve {run} --prediction ID",
         )
     this = _run_of(run)
-    with steps.connect(load_settings(steps.as_opened(this, {})), session.on_event) as backends:
+    settings = load_settings(steps.as_opened(this, {}))
+    with this.alone(), steps.connect(settings, session.on_event) as backends:
         submission = backends.ledger.of_run(this.id)
         if submission is None:
             raise ConfigurationError(

@@ -17,10 +17,12 @@ from lora_prep.embedded.clients import (
     stop_services,
     use_services,
 )
+from lora_prep.embedded.locks import Lock
 from lora_prep.embedded.values import EmbeddedOptions, Services, ServicesStatus, StoreServer
 
 __all__ = [
     "EmbeddedOptions",
+    "Lock",
     "Services",
     "ServicesStatus",
     "StoreServer",

@@ -38,6 +38,7 @@ from lora_prep.trainers.reconcile import (
 from lora_prep.trainers.resolve import adopt_prediction, resolve_not_submitted, resolve_with
 from lora_prep.trainers.room import wait_for_room
 from lora_prep.trainers.submissions import (
+    OVER,
     Archived,
     Claimed,
     Ended,
@@ -55,6 +56,7 @@ from lora_prep.trainers.webhooks import check_webhook
 __all__ = [
     "FRESH_S",
     "OFFICIAL_ORIGIN",
+    "OVER",
     "PRIVACY_OF_UPLOADS",
     "TRAINERS",
     "UPLOADS_LIVE",

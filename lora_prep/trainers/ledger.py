@@ -40,8 +40,9 @@ from typing import TYPE_CHECKING, Any
 from lora_prep.errors import ConfigurationError, TemporaryError
 from lora_prep.redaction import redacted
 from lora_prep.trainers.claimer import SENDING, Liveness, Processes
-from lora_prep.trainers.ledger_rows import AT_PROVIDER, NOT_SETTLED, OVER, LedgerRows
+from lora_prep.trainers.ledger_rows import AT_PROVIDER, NOT_SETTLED, LedgerRows
 from lora_prep.trainers.submissions import (
+    OVER,
     Archived,
     Claimed,
     Conflict,
@@ -182,7 +183,7 @@ class Ledger(LedgerRows):
                 return Unknown(row)
             case State.ARCHIVED:
                 return Archived(row)
-            case State.FAILED | State.CANCELLED | State.RELEASED:
+            case State.FAILED | State.REFUSED | State.CANCELLED | State.RELEASED:
                 return Ended(row)
             case _:
                 return InFlight(row)
@@ -309,9 +310,13 @@ class Ledger(LedgerRows):
         before = {*AT_PROVIDER, *OVER, State.ARCHIVED}
         self._set(key, before, state=State.ARCHIVED, loras=json.dumps(list(loras)))
 
-    def failed(self, key: str, reason: str) -> None:
-        """Note that the trainer ended it without a LoRA, or no longer has it: it is free."""
-        self._set(key, AT_PROVIDER, state=State.FAILED, guard=None, reason=redacted(reason))
+    def failed(self, key: str, reason: str, *, refused: bool = False) -> None:
+        """Note that the trainer ended it without a LoRA, or no longer has it: it is free.
+
+        refused: because its data URL could not be fetched.
+        """
+        state = State.REFUSED if refused else State.FAILED
+        self._set(key, AT_PROVIDER, state=state, guard=None, reason=reason)
 
     def cancelled(self, key: str) -> None:
         """Note that its owner gave it up: it is free, and may be paid for a second time."""

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lora_prep.trainers.submissions import State, Submission, canonical
+from lora_prep.trainers.submissions import OVER, State, Submission, canonical
 
 __all__ = ["LedgerRows"]
 
 HISTORY = 9  # last trainings that the expected time is the median of
 NOT_SETTLED = {State.POSTING, State.WAITING, State.UNKNOWN}
 AT_PROVIDER = {State.SUBMITTED, State.COMPLETED}
-OVER = {State.FAILED, State.CANCELLED}
 
 
 class LedgerRows:

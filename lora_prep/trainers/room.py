@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from lora_prep.addresses import host_and_port
-from lora_prep.errors import LoraPrepError, ResultExpired, TooManyRequests
+from lora_prep.errors import DatasetNotFetched, LoraPrepError, ResultExpired, TooManyRequests
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import PredictionStatus
 from lora_prep.trainers.client import TrainerClient
@@ -94,7 +94,8 @@ def _has_ended(ledger: Ledger, client: TrainerClient, row: Submission, doubted: 
         return True
     if prediction.status.terminal and (surely or prediction.error_code != TIMED_OUT):
         failure = failure_of(prediction)
-        ledger.failed(row.key, f"{failure.what} {failure.why}")
+        refused = isinstance(failure, DatasetNotFetched)
+        ledger.failed(row.key, f"{failure.what} {failure.why}", refused=refused)
         return True
     if prediction.status.terminal:
         doubted.add(row.key)

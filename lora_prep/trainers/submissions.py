@@ -15,6 +15,7 @@ from lora_prep.trainers.claimer import Claimer
 from lora_prep.trainers.locations import Location
 
 __all__ = [
+    "OVER",
     "Archived",
     "Claimed",
     "Conflict",
@@ -40,8 +41,8 @@ class State(StrEnum):
 
     posting: it may be sent at any moment, or was; waiting: surely not sent, will be; unknown: it
     was sent and the answer is lost; submitted and completed: the provider has it, under an id;
-    archived: its LoRA is in the bucket; failed and cancelled: it ended without one; released: it
-    surely was never accepted.
+    archived: its LoRA is in the bucket; failed and cancelled: it ended without one; refused: so did
+    it, because its data URL could not be fetched; released: it surely was never accepted.
     """
 
     POSTING = "posting"
@@ -51,8 +52,13 @@ class State(StrEnum):
     COMPLETED = "completed"
     ARCHIVED = "archived"
     FAILED = "failed"
+    REFUSED = "refused"
     CANCELLED = "cancelled"
     RELEASED = "released"
+
+
+OVER = frozenset({State.FAILED, State.REFUSED, State.CANCELLED})
+"""What has ended without a LoRA: another submission may follow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,62 @@ def test_a_failed_training_is_free_to_be_submitted_by_the_next_run(paid: Start) 
     assert trainer.accepted == 2
 
 
+class Killed(BaseException):
+    """The end of the process at some line."""
+
+
+def killed(*arguments: object) -> None:
+    raise Killed
+
+
+def test_killed_when_it_heard_of_a_failure_it_still_leaves_no_photos(
+    paid: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = paid("empty-outputs:1")
+    run, path, sha256 = new_set()
+    with trainer.backends() as backends:
+        with monkeypatch.context() as patch:
+            patch.setattr("pipelines.submitting.give_up", killed)
+            with pytest.raises(Killed):
+                train(run, path, sha256, backends)
+        assert len(zips(backends, run)) == 1
+        with pytest.raises(TrainingFailed):
+            steps.resume(run, backends)
+        assert zips(backends, run) == []
+    assert run.record()["status"] == "failed"
+
+
+def test_killed_when_it_heard_of_a_refusal_it_is_still_submitted_once_more(
+    paid: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = paid("data-1402:1")
+    run, path, sha256 = new_set()
+    with trainer.backends() as backends:
+        with monkeypatch.context() as patch:
+            patch.setattr("pipelines.submitting.give_up", killed)
+            with pytest.raises(Killed):
+                train(run, path, sha256, backends)
+        assert steps.resume(run, backends).loras
+        assert steps.resume(run, backends).loras
+        assert zips(backends, run) == []
+    assert trainer.accepted == 2  # the first was refused
+    assert run.record()["status"] == "archived"
+
+
+def test_what_was_refused_twice_is_not_submitted_when_it_is_resumed(paid: Start) -> None:
+    trainer = paid("data-1402:2")
+    run, path, sha256 = new_set()
+    with trainer.backends() as backends:
+        for go_on in (
+            lambda: train(run, path, sha256, backends),
+            lambda: steps.resume(run, backends),
+        ):
+            with pytest.raises(TrainingFailed) as raised:
+                go_on()
+            assert "1402" in raised.value.why
+    assert trainer.accepted == 2
+
+
 def test_what_is_too_dear_is_refused_before_anything_is_uploaded(paid: Start) -> None:
     trainer = paid(price_usd=2)
     run, path, sha256 = new_set()

@@ -73,15 +73,24 @@ def test_what_has_completed_makes_room_while_it_is_waited_for(desk: Desk) -> Non
     wait(desk)
 
 
-@pytest.mark.parametrize("status", ["failed", "cancelled", "timeout", "deleted"])
-def test_what_has_failed_makes_room(desk: Desk, status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "code", "state"),
+    [
+        ("failed", 1405, State.FAILED),
+        ("failed", 1402, State.REFUSED),  # which its run may submit once more
+        ("cancelled", 0, State.FAILED),
+        ("timeout", 0, State.FAILED),
+        ("deleted", 0, State.FAILED),
+    ],
+)
+def test_what_has_failed_makes_room(desk: Desk, status: str, code: int, state: State) -> None:
     fill(desk)
-    desk.served.accepted[0] |= {"status": status, "code": 1402, "error": "could not fetch"}
+    desk.served.accepted[0] |= {"status": status, "code": code, "error": "could not fetch"}
     wait(desk)
     row = desk.ledger.of_run("run0")
     assert row
-    assert row.state is State.FAILED
-    for word in ("task0000", "could not fetch", status, "1402"):
+    assert row.state is state
+    for word in ("task0000", "could not fetch", status, str(code)):
         assert word in row.reason
 
 
