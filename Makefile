@@ -29,6 +29,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/verdicts.py
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/whole_way.py
+	$(BIN)/python benchmarks/faults.py
 
 pictures: .venv/dev.stamp
 	$(BIN)/python tools/pictures.py
