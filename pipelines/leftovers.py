@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.stores import S3Store, submission_of
-from lora_prep.trainers import Ledger, State
+from lora_prep.trainers import OVER, Ledger, State
 
 __all__ = ["Leftover", "collect", "leftovers"]
 
 MOMENTS_AGO = timedelta(hours=1)
 """A zip this young may belong to a run that is about to submit it."""
-ENDED = {State.ARCHIVED, State.FAILED, State.CANCELLED, State.RELEASED}
+ENDED = {State.ARCHIVED, State.RELEASED, *OVER}
 
 
 @dataclass(frozen=True, slots=True)
