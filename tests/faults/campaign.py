@@ -241,7 +241,7 @@ def _no_secrets(home: Path, store: S3Store) -> None:
 
 
 def _keys(store: S3Store, prefix: str) -> list[str]:
-    listed = store._client.list_objects_v2(Bucket=store.access.bucket, Prefix=prefix)
+    listed = store.client.list_objects_v2(Bucket=store.access.bucket, Prefix=prefix)
     return [entry["Key"] for entry in listed.get("Contents", [])]
 
 
