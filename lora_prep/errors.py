@@ -21,6 +21,7 @@
     ├── ArchiveError                  archive_failed           8
     │   ├── ResultExpired             result_expired           8
     │   └── LoraInvalid               lora_invalid             8
+    │       └── LoraBroken            lora_broken              8
     ├── Declined                      declined                 9
     └── TemporaryError                temporary               75
         └── TooManyRequests           too_many_requests       75
@@ -42,6 +43,7 @@ __all__ = [
     "DatasetNotFetched",
     "DatasetTooSmall",
     "Declined",
+    "LoraBroken",
     "LoraInvalid",
     "LoraPrepError",
     "MissingDependency",
@@ -223,6 +225,13 @@ class LoraInvalid(ArchiveError):
     """The provider's file is not a whole, well-formed LoRA."""
 
     code = "lora_invalid"
+
+
+class LoraBroken(LoraInvalid):
+    """The file is whole, but holds NaN or infinity, or changes nothing."""
+
+    code = "lora_broken"
+    retryable = False
 
 
 class Declined(LoraPrepError):

@@ -38,6 +38,7 @@ __all__ = [
     "HOSTED_TRAINER_URL",
     "PROJECT_FILE",
     "PROVIDER_STORE",
+    "ArchiveSettings",
     "DatasetSettings",
     "EmbeddedSettings",
     "EngineSettings",
@@ -122,6 +123,9 @@ class StoreSettings(_Section):
         1.0, ge=0, le=168, description="refuse to submit when the URL would end sooner, h"
     )
     presign_hours: float = Field(24, gt=0, le=168, description="life of the data URL, hours")
+    verify: Literal["read", "head"] = Field(
+        "read", description='"head" compares an upload by length and recorded hash alone'
+    )
 
     @field_validator("url")
     @classmethod
@@ -199,6 +203,17 @@ class TrainerSettings(_Section):
         return SecretStr(bare) if bare else None
 
 
+class ArchiveSettings(_Section):
+    """How a result is fetched from the provider."""
+
+    max_gb: float = Field(8.0, gt=0, description="a larger file is refused, GB")
+    connect_timeout_s: float = Field(10.0, gt=0, description="to open a connection, s")
+    read_timeout_s: float = Field(60.0, gt=0, description="longest silence of a server, s")
+    retry_min_s: float = Field(1.0, gt=0, description="first pause before another try, s")
+    retry_max_s: float = Field(300.0, gt=0, description="longest pause before another try, s")
+    soon_h: float = Field(48.0, gt=0, description="a result that expires within is called soon, h")
+
+
 class EngineSettings(_Section):
     """Where it is written down what was paid for."""
 
@@ -224,6 +239,7 @@ class Settings(_Section):
     faces: FacesSettings = FacesSettings()
     store: StoreSettings = StoreSettings()
     trainer: TrainerSettings = TrainerSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     engine: EngineSettings = EngineSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
 

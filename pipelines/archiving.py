@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import time
+import json
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from lora_prep import __version__
-from lora_prep.archive import TrainingFacts, archive_lora, find_archived
+from lora_prep.addresses import is_loopback
+from lora_prep.archive import (
+    How,
+    Limits,
+    TrainingFacts,
+    archive_lora,
+    find_archived,
+    note_cleaned,
+)
 from lora_prep.errors import ArchiveError, LoraPrepError, ResultExpired
 from lora_prep.events import Event, Listener, ignore
+from lora_prep.guard import Guard
 from lora_prep.model import Lora, Prediction
 from lora_prep.trainers import Submission, wait_for_end
 from pipelines.backends import PROVIDER, Backends
 from pipelines.cleaning import delete_datasets, give_up
+from pipelines.runs import Run
 from pipelines.values import Result, Training
 
-__all__ = ["archive"]
+__all__ = ["FOLDER", "archive", "how_to_archive"]
 
-LINKS = 4  # links asked for before a dead one is given up for now
+FOLDER = "lora"  # of the local copies, in the run's own
 
 
 def archive(training: Training, backends: Backends, on_event: Listener = ignore) -> Result:
@@ -52,10 +64,12 @@ def _kept(training: Training, backends: Backends, on_event: Listener) -> Result:
     backends.ledger.archived(submission.key, archived)
     run.update(status="archived", error=None, rehearsal=result.rehearsal, loras=archived)
     for lora in loras:
-        facts = f"{lora.facts.size_bytes / 1e6:.1f} MB, rank {lora.facts.rank}"
-        words = "verified and read back" if training.prediction else "archived before"
+        facts = lora.facts.words
+        checked = "read back" if backends.settings.store.verify == "read" else "its length checked"
+        words = f"verified and {checked}" if training.prediction else "archived before"
         _say(on_event, "archive", f"a LoRA of {facts} is in the bucket, {words}")
     delete_datasets(run, store, on_event, submission)
+    note_cleaned(run.path / FOLDER)
     if backends.settings.trainer.purge_remote and training.prediction:
         _purge(training.prediction.id, backends, on_event)
     return result
@@ -72,31 +86,45 @@ def _archived(training: Training, backends: Backends, on_event: Listener) -> tup
             why="It was moved or deleted, or another bucket is set now.",
             fix="Set the bucket it is in, or train it once more with --again.",
         )
-    prediction, links = training.prediction, 1
-    while True:
-        try:
-            return archive_lora(
-                prediction,
-                _training_facts(submission, run.record()),
-                run_id=owner,
-                store=store,
-                folder=run.path / "lora",
-                on_event=on_event,
-            )
-        except ResultExpired as error:
-            if links == LINKS:
-                raise _dead_link(error, prediction) from error
-        # A dead link is not the end while the provider has the training: it gives another link.
-        time.sleep(backends.pace.min_s * links)
-        prediction = wait_for_end(backends.trainer, prediction.id, backends.pace, on_event)
-        links += 1
+    prediction = training.prediction
+
+    def ask() -> Prediction:
+        # A dead link is not the end while the provider has the training: it gives another one.
+        return wait_for_end(backends.trainer, prediction.id, backends.pace, on_event)
+
+    return archive_lora(
+        prediction,
+        _training_facts(submission, run),
+        run_id=owner,
+        store=store,
+        folder=run.path / FOLDER,
+        how=how_to_archive(backends, ask),
+        on_event=on_event,
+    )
 
 
-def _dead_link(error: ResultExpired, prediction: Prediction) -> ArchiveError:
-    return ArchiveError(
-        f"The links to the LoRA of the training {prediction.id} are dead.",
-        why=f"{error.why} The provider still has the training, and gave {LINKS} links.",
-        fix=f"Try again soon, it is kept for 7 days: lora-prep archive {prediction.id}",
+def how_to_archive(backends: Backends, ask: Callable[[], Prediction] | None = None) -> How:
+    """Return what the settings say of archiving.
+
+    A hosted trainer's links may lead anywhere but into a private network; a trainer of the user's
+    own may itself be in one.
+    """
+    wanted, trainer_url = backends.settings.archive, backends.trainer.base_url
+    return How(
+        limits=Limits(
+            max_bytes=int(wanted.max_gb * 1e9),
+            connect_timeout_s=wanted.connect_timeout_s,
+            read_timeout_s=wanted.read_timeout_s,
+            pause_min_s=wanted.retry_min_s,
+            pause_max_s=wanted.retry_max_s,
+        ),
+        guard=Guard(
+            closed=not is_loopback(trainer_url),
+            trusted=urlsplit(trainer_url).hostname or "",
+            proxies=True,
+        ),
+        verify=backends.settings.store.verify,
+        ask=ask,
     )
 
 
@@ -111,7 +139,8 @@ def _purge(prediction_id: str, backends: Backends, on_event: Listener) -> None:
         _say(on_event, "clean", f"the training {words}")
 
 
-def _training_facts(submission: Submission, record: dict[str, Any]) -> TrainingFacts:
+def _training_facts(submission: Submission, run: Run) -> TrainingFacts:
+    record = run.record()
     intent, dataset = submission.intent, record.get("dataset", {})
     asked = record.get("training", {}) | dict(intent.parameters)
     return TrainingFacts(
@@ -122,7 +151,17 @@ def _training_facts(submission: Submission, record: dict[str, Any]) -> TrainingF
         dataset_sha256=intent.dataset_sha256 or dataset.get("sha256"),
         images=dataset.get("images"),
         tool_version=__version__,
+        image_sha256=_image_sha256(run),
     )
+
+
+def _image_sha256(run: Run) -> tuple[str, ...]:
+    """Return the hash of each picture that was sent; () where the run has no manifest."""
+    try:
+        entries = json.loads((run.path / "manifest.json").read_text(encoding="utf-8"))["images"]
+        return tuple(entry["sha256"] for entry in entries)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def _say(on_event: Listener, stage: Any, message: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lora_prep.addresses import host_and_port, is_loopback
-from lora_prep.archive import find_archived
+from lora_prep.archive import find_archived, note_submitted
 from lora_prep.errors import (
     ConfigurationError,
     CredentialsError,
@@ -219,6 +219,7 @@ def follow(
     if done or (submission.state is State.COMPLETED and _is_archived(submission, backends)):
         return Training(run, submission, None)
     run.update(status="submitted", training={"model": intent.model, "prediction_id": prediction_id})
+    note_submitted(run.path / "lora", prediction_id)
     try:
         prediction = wait_for_end(
             client,

@@ -63,7 +63,7 @@ def lora_rows(loras: Sequence[Lora]) -> list[Fact]:
         rows += [
             Fact("LoRA", lora.object.url),
             Fact("LoRA sha256", lora.facts.sha256),
-            Fact("LoRA file", f"{lora.facts.size_bytes / 1e6:.1f} MB, rank {lora.facts.rank}"),
+            Fact("LoRA file", lora.facts.words),
         ]
     return rows
 

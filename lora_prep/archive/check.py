@@ -1,142 +1,176 @@
-"""Check a LoRA file without torch: the safetensors structure, and what its header says.
-
-The format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape,
-data_offsets}}, then the tensors, contiguous from offset 0 to the end of the file
-(huggingface/safetensors, README "Format"). Truncation, padding, an HTML page or an XML error
-saved as .safetensors all break one of these rules.
-"""
+"""Check a LoRA file without torch: its structure, what its names say, and every number in it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import re
-import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
 
-from lora_prep.errors import LoraInvalid
+from lora_prep.archive.header import Header, ReadAt, Tensor, invalid, read_header, reading
+from lora_prep.archive.scan import Scan, scan, to_floats
+from lora_prep.archive.spelling import PREFIXES, Part, split, within_block
+from lora_prep.errors import LoraBroken
 from lora_prep.model import LoraFacts, Spelling
 
-__all__ = ["check_lora"]
+__all__ = ["check_file", "check_header", "check_lora", "foreign_format"]
 
-LENGTH = struct.Struct("<Q")
-MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
-ITEM_BYTES = {
-    "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2,
-    "U16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1,
-}  # fmt: skip
-
-SPELLINGS: dict[str, Spelling] = {
-    "diffusion_model.": "diffusion_model",
-    "transformer.": "transformer",
-    "lora_unet_": "lora_unet",
+NEEDED_BYTES = 64  # enough to tell what a file begins as
+FOREIGN = {
+    b"PK\x03\x04": "zip",  # torch's own .pt among them
+    b"\x80\x02": "pickle",
+    b"\x80\x03": "pickle",
+    b"\x80\x04": "pickle",
+    b"\x80\x05": "pickle",
+    b"GGUF": "gguf",
+    b"\x1f\x8b": "gzip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"\x28\xb5\x2f\xfd": "zstandard",
 }
-DOWN = re.compile(r"(.*)[._]lora_(?:A|down)\.weight")
-UP = re.compile(r"(.*)[._]lora_(?:B|up)\.weight")
-BLOCK = re.compile(r"blocks[._](\d+)[._]")
+
+Modules = Mapping[str, Mapping[Part, Tensor]]
+"""By stem of the tensors' names: the two matrices of a module, and its alpha where it has one."""
 
 
-def check_lora(path: Path) -> LoraFacts:
-    """Prove that a file is a whole, well-formed LoRA and return what it says of itself.
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What the names and shapes of a file say."""
 
-    Every tensor's bytes follow the last one's and the end is the end of the file; every A matrix
-    has its B and all ranks agree. The whole file is read once for its SHA-256.
+    modules: Modules
+    rank: int
+    spelling: Spelling
+
+
+def check_file(path: Path) -> LoraFacts:
+    """Check a trainer's file: a LoRA as `check_lora` does; another format is kept unverified.
 
     Raises:
-        LoraInvalid: any of this does not hold; it says which.
+        LoraInvalid: it is neither a whole LoRA nor a file of a known format.
     """
-    size = path.stat().st_size
-    header, header_bytes = _read_header(path, size)
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict):
-        _invalid("its metadata is no JSON object")
-    _check_offsets(header, size - LENGTH.size - header_bytes)
-    rank = _check_pairs(header)
     with path.open("rb") as file:
+        if foreign_format(file.read(NEEDED_BYTES)) is None:
+            return check_lora(path)
+        file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return LoraFacts(
-        sha256=sha256,
-        size_bytes=size,
-        spelling=_spelling(header),
-        rank=rank,
-        dtype=next(iter(header.values()))["dtype"],
-        blocks=len({match[1] for name in header if (match := BLOCK.search(name))}),
-        tensors=len(header),
-        rehearsal=metadata.get("rehearsal") == "true",
+        sha256, path.stat().st_size, "unknown", None, "", 0, 0, rehearsal=False, verified=False
     )
 
 
-def _read_header(path: Path, size: int) -> tuple[dict[str, Any], int]:
-    with path.open("rb") as file:
-        start = file.read(LENGTH.size)
-        if len(start) < LENGTH.size:
-            _invalid(f"it has only {size} bytes")
-        (length,) = LENGTH.unpack(start)
-        if length > min(MAX_HEADER_BYTES, size - LENGTH.size):
-            _invalid("it does not begin with a safetensors header")
-        text = file.read(length)
-    try:
-        header = json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        _invalid("its header is no JSON")
-    if not isinstance(header, dict) or not any(name != "__metadata__" for name in header):
-        _invalid("its header names no tensor")
-    return header, length
+def foreign_format(head: bytes) -> str | None:
+    """Return the format of a file that is no safetensors, by its first bytes; None: none known."""
+    return next((kind for magic, kind in FOREIGN.items() if head.startswith(magic)), None)
 
 
-def _check_offsets(header: dict[str, Any], data_bytes: int) -> None:
-    spans = sorted(_span(name, tensor) for name, tensor in header.items())
-    expected = 0
-    for begin, end, name in spans:
-        if begin != expected:
-            _invalid(f"the bytes of {name} do not follow the tensor before it")
-        expected = end
-    if expected != data_bytes:
-        _invalid(f"it should hold {expected} bytes of tensors and holds {data_bytes}")
+def check_lora(path: Path) -> LoraFacts:
+    """Prove that a file is a whole, well-formed LoRA that changes something, and describe it.
+
+    Every tensor's bytes follow the last one's and the end is the end of the file; every A matrix
+    has its B of the same rank; no number is NaN or infinite, and not every product is zero. A
+    rehearsal, which says so in its metadata, may be zero. The whole file is read once.
+
+    Raises:
+        LoraInvalid: any of this does not hold; it says which.
+        LoraBroken: it is whole, but its numbers are none or all zero.
+    """
+    size_bytes = path.stat().st_size
+    header = read_header(reading(path), size_bytes)
+    names = _named(header)
+    facts = _described(header, names, size_bytes)
+    found = scan(path, header)
+    _check_numbers(found, names.modules, rehearsal=facts.rehearsal)
+    return replace(
+        facts,
+        sha256=found.sha256,
+        tensor_sha256=found.tensor_sha256,
+        alpha=_one_alpha(names.modules, lambda alpha: found.alphas.get(alpha.name)),
+    )
 
 
-def _span(name: str, tensor: object) -> tuple[int, int, str]:
-    match tensor:
-        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if (
-            dtype in ITEM_BYTES and all(type(side) is int and side >= 0 for side in shape)
-        ):
-            if end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
-                _invalid(f"the length of {name} does not fit its shape")
-        case _:
-            _invalid(f"the entry of {name} is malformed")
-    return begin, end, name
+def check_header(read_at: ReadAt, size_bytes: int) -> LoraFacts:
+    """Check all that the header tells, of a file that may be far away; its numbers are not read.
+
+    The facts have no hashes. Of the alphas only the first one is read.
+
+    Raises:
+        LoraInvalid: it is no whole LoRA.
+    """
+    header = read_header(read_at, size_bytes)
+    names = _named(header)
+    first = next((parts["alpha"] for parts in names.modules.values() if "alpha" in parts), None)
+    alpha = None
+    if first and first.end - first.begin == first.item_bytes:
+        data = read_at(header.data_at + first.begin, first.item_bytes)
+        alpha = float(to_floats(first.dtype, data)[0])
+    return replace(_described(header, names, size_bytes), alpha=alpha)
 
 
-def _check_pairs(header: dict[str, Any]) -> int:
-    """Match every A (rank, in) with its B (out, rank) and return the one rank."""
-    downs = {match[1]: tensor for name, tensor in header.items() if (match := DOWN.fullmatch(name))}
-    ups = {match[1]: tensor for name, tensor in header.items() if (match := UP.fullmatch(name))}
-    if not downs:
-        _invalid("it holds no LoRA matrices")
-    if lonely := sorted(downs.keys() ^ ups.keys()):
-        _invalid(f"{lonely[0]} has only one of its two matrices")
-    ranks = set()
-    for module, down in downs.items():
-        if len(down["shape"]) < 2 or len(ups[module]["shape"]) < 2:
-            _invalid(f"{module} is no matrix")
-        ranks |= {down["shape"][0], ups[module]["shape"][1]}
-    if len(ranks) != 1:
-        _invalid(f"its matrices have {len(ranks)} different ranks")
-    return int(ranks.pop())
+def _described(header: Header, names: _Named, size_bytes: int) -> LoraFacts:
+    places = [within_block(stem) for stem in names.modules]
+    largest = max(header.tensors, key=lambda tensor: tensor.end - tensor.begin)
+    return LoraFacts(
+        sha256="",
+        size_bytes=size_bytes,
+        spelling=names.spelling,
+        rank=names.rank,
+        dtype=largest.dtype,
+        blocks=len({block for block, _ in places if block is not None}),
+        tensors=len(header.tensors),
+        rehearsal=header.metadata.get("rehearsal") == "true",
+        modules=tuple(sorted({module for _, module in places})),
+    )
 
 
-def _spelling(header: dict[str, Any]) -> Spelling:
-    for prefix, spelling in SPELLINGS.items():
-        if all(name.startswith(prefix) for name in header):
+def _named(header: Header) -> _Named:
+    """Match every A (rank, in) with its B (out, rank)."""
+    modules: dict[str, dict[Part, Tensor]] = {}
+    for tensor in header.tensors:
+        if parts := split(tensor.name):
+            modules.setdefault(parts[0], {})[parts[1]] = tensor
+    if not modules:
+        invalid("it holds no LoRA matrices")
+    ranks = [_rank(stem, parts) for stem, parts in modules.items()]
+    return _Named(modules, max(ranks), _spelling(header))
+
+
+def _rank(stem: str, parts: Mapping[Part, Tensor]) -> int:
+    if "down" not in parts or "up" not in parts:
+        invalid(f"{stem} has only one of its two matrices")
+    down, up = parts["down"].shape, parts["up"].shape
+    if len(down) < 2 or len(up) < 2:
+        invalid(f"{stem} is no matrix")
+    if down[0] != up[1] or down[0] == 0:
+        invalid(f"the two matrices of {stem} have different ranks, {down[0]} and {up[1]}")
+    return down[0]
+
+
+def _spelling(header: Header) -> Spelling:
+    for prefix, spelling in PREFIXES.items():
+        if all(tensor.name.startswith(prefix) for tensor in header.tensors):
             return spelling
     return "unknown"
 
 
-def _invalid(why: str) -> NoReturn:
-    raise LoraInvalid(
-        "The trainer's file is not a whole LoRA.",
-        why=f"Checked as safetensors: {why}.",
-        fix="Download it again; the provider keeps it for 7 days.",
+def _check_numbers(found: Scan, modules: Modules, *, rehearsal: bool) -> None:
+    if found.not_finite:
+        count, first = len(found.not_finite), found.not_finite[0]
+        raise _broken(f"{count} of its tensors hold NaN or infinity, {first} is the first")
+    changes = any(
+        not ({tensor.name for tensor in parts.values()} & found.zero) for parts in modules.values()
     )
+    if not changes and not rehearsal:
+        raise _broken("in every module a matrix is zero, so it changes nothing")
+
+
+def _broken(why: str) -> LoraBroken:
+    return LoraBroken(
+        "The LoRA is useless.",
+        why=f"The file is whole, but {why}.",
+        fix="The training went wrong: tell the provider, and train it again.",
+    )
+
+
+def _one_alpha(modules: Modules, value_of: Callable[[Tensor], float | None]) -> float | None:
+    alphas = {value_of(parts["alpha"]) for parts in modules.values() if "alpha" in parts}
+    every = all("alpha" in parts for parts in modules.values())
+    return alphas.pop() if every and len(alphas) == 1 else None

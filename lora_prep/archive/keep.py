@@ -1,43 +1,58 @@
 """Keep a LoRA for good: local copy first, bucket second, sidecar last.
 
-The sidecar is the commit mark: where it lies, every file it names was read back from the bucket
-and has the right SHA-256. Each step can be repeated; repeating changes nothing.
+How far it has come stands in the journal; each step can be repeated, and repeating changes nothing.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Literal
 
-from lora_prep.archive.check import check_lora
-from lora_prep.archive.download import download
-from lora_prep.errors import ArchiveError, LoraInvalid
+from lora_prep.archive.card import model_card
+from lora_prep.archive.check import check_file
+from lora_prep.archive.download import KEPT_FOR, Limits, download
+from lora_prep.archive.journal import (
+    ArchiveState,
+    Journal,
+    KeptFile,
+    read_journal,
+    write_durably,
+    write_journal,
+)
+from lora_prep.archive.links import Links
+from lora_prep.archive.part import Part
+from lora_prep.archive.sidecar import TrainingFacts, find_archived, put_sidecar, sidecar_of
+from lora_prep.errors import ArchiveError, LoraBroken, LoraInvalid
 from lora_prep.events import Event, Listener, ignore
+from lora_prep.guard import Guard
 from lora_prep.model import Lora, LoraFacts, Prediction, Role, StoredObject
-from lora_prep.stores import S3Store, lora_key, sidecar_key
+from lora_prep.stores import S3Store, card_key, lora_key
 
-__all__ = ["TrainingFacts", "archive_lora"]
+__all__ = ["How", "archive_lora", "local_path"]
 
-SAFETENSORS = "application/octet-stream"
+BYTES = "application/octet-stream"
+UNVERIFIED = ".bin"  # the name's ending of a file of another format
+CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingFacts:
-    """What the sidecar tells of the training; None where this machine does not know it."""
+class How:
+    """How it is archived.
 
-    provider: str
-    model: str
-    trigger_word: str | None
-    steps: int | None
-    dataset_sha256: str | None
-    images: int | None
-    tool_version: str
+    guard: which hosts may be asked for the files, any without; verify: "read" reads every byte
+    back from the bucket, "head" asks only for length and recorded hash, for links that are paid by
+    the byte; ask: gives the prediction anew when a link is dead.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    guard: Guard | None = None
+    verify: Literal["read", "head"] = "read"
+    ask: Callable[[], Prediction] | None = None
 
 
 def archive_lora(
@@ -47,110 +62,233 @@ def archive_lora(
     run_id: str,
     store: S3Store,
     folder: Path,
+    how: How = How(),
     on_event: Listener = ignore,
 ) -> tuple[Lora, ...]:
     """Download every output, verify it, put it into the bucket and read it back.
 
     A LoRA is returned only when its length, its safetensors structure, its SHA-256 and what the
     bucket gives back all agree. All outputs of a training are one result: the sidecar is written
-    when every one of them is kept.
+    when every one of them is kept. What lies in the bucket is never overwritten.
 
     Raises:
-        ResultExpired: the provider's link is dead.
-        LoraInvalid: a file is truncated, padded, or no LoRA.
-        ArchiveError: it could not be downloaded, or the bucket gave back other bytes.
+        ResultExpired: the provider's link is dead, and nobody gives another.
+        LoraInvalid: a file is truncated, padded, or no LoRA; LoraBroken: its numbers are useless.
+        ArchiveError: it could not be downloaded or kept, or the bucket gave back other bytes.
         StorageError, CredentialsError: the bucket failed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    loras = []
-    for number, link in enumerate(prediction.outputs, start=1):
-        path = folder / f"{number}.safetensors"
-        checked = _fetch(link, path, on_event)
-        key = store.key(lora_key(run_id, checked.sha256))
-        stored = _keep(store, path, key, checked, on_event)
-        loras.append(Lora(checked, _role(link, len(prediction.outputs)), stored, path))
-    sidecar = json.dumps(_sidecar(prediction, facts, loras), indent=2)
-    (folder / "lora.json").write_text(sidecar, encoding="utf-8")
-    store.put_bytes(
-        sidecar.encode(), store.key(sidecar_key(run_id)), content_type="application/json"
-    )
-    return tuple(loras)
+    return _Keeping(prediction, facts, run_id, store, folder, how, on_event).run()
 
 
-def _fetch(link: str, path: Path, on_event: Listener) -> LoraFacts:
-    """Return the facts of the local copy; it is downloaded only if there is no good one.
-
-    A file gets its name when it has passed the check, so that nothing ever replaces a good copy.
-    """
-    if path.exists():
-        with suppress(LoraInvalid):
-            return check_lora(path)
-    fresh = path.with_name(f"{path.name}.unchecked")
-    download(link, fresh, on_event)
-    on_event(Event("archive", "checking"))
-    facts = check_lora(fresh)
-    fresh.replace(path)
-    return facts
+def local_path(folder: Path, file: KeptFile) -> Path:
+    """Return where the local copy of a file lies."""
+    return folder / f"{file.stem}{_suffix(file.facts)}"
 
 
-def _keep(
-    store: S3Store, path: Path, key: str, facts: LoraFacts, on_event: Listener
-) -> StoredObject:
-    """Upload unless the same bytes are there already; what is there is read back and compared."""
-    wanted = (facts.sha256, facts.size_bytes)
-    if store.head(key) is None or store.sha256(key) != wanted:
-        _upload(store, path, key, facts, on_event)
-        on_event(Event("archive", "reading back"))
-        sha256, size_bytes = store.sha256(key)
-        if (sha256, size_bytes) != wanted:
+@dataclass(frozen=True, slots=True)
+class _Keeping:
+    """One training on its way into the bucket."""
+
+    prediction: Prediction
+    facts: TrainingFacts
+    run_id: str
+    store: S3Store
+    folder: Path
+    how: How
+    on_event: Listener
+
+    def run(self) -> tuple[Lora, ...]:
+        links = Links(self.prediction, self.how.ask)
+        journal = self._begin()
+        journal = self._downloaded(journal, links)
+        journal = self._uploaded(journal)
+        journal = self._verified(journal)
+        return self._committed(journal)
+
+    def _begin(self) -> Journal:
+        journal = read_journal(self.folder)
+        if journal is None or journal.prediction_id != self.prediction.id:
+            journal = Journal(self.prediction.id, ArchiveState.SUBMITTED)
+        if journal.deadline is None:
+            seen_at = self.prediction.created_at or datetime.now(UTC)
+            journal = replace(journal, deadline=seen_at + KEPT_FOR)
+        if journal.has(ArchiveState.UPLOADED) and not self._is_there(journal):
+            # It was moved or deleted, or another bucket is set now.
+            journal = replace(journal, state=ArchiveState.COMPLETED)
+        return self._note(journal.at(ArchiveState.COMPLETED))
+
+    def _is_there(self, journal: Journal) -> bool:
+        """Whether the bucket has what the journal says that it has; only lengths are asked."""
+        if journal.has(ArchiveState.MANIFEST) and not find_archived(self.store, self.run_id):
+            return False
+        heads = [(self.store.head(file.key), file.facts.size_bytes) for file in journal.files]
+        return all(seen and seen.size_bytes == size_bytes for seen, size_bytes in heads)
+
+    def _note(self, journal: Journal) -> Journal:
+        write_journal(self.folder, journal)
+        return journal
+
+    # ── here ──────────────────────────────────────────────────────────────────────────────────
+
+    def _downloaded(self, journal: Journal, links: Links) -> Journal:
+        if journal.has(ArchiveState.VERIFIED):  # the bucket has it; the copy here may be gone
+            return journal
+        files = []
+        for index, role in enumerate(links.roles()):
+            # Their order is not reliable: what has a role is called by it.
+            stem = str(index + 1) if role == "single" else role
+            facts = self._fetched(stem, index, role, links, journal)
+            key = self.store.key(lora_key(self.run_id, facts.sha256, _suffix(facts)))
+            files.append(KeptFile(stem, role, facts, key))
+        return self._note(journal.at(ArchiveState.DOWNLOADED, files))
+
+    def _fetched(
+        self, stem: str, index: int, role: Role, links: Links, journal: Journal
+    ) -> LoraFacts:
+        """Return the facts of the local copy; it is downloaded only if there is no good one."""
+        for suffix in (".safetensors", UNVERIFIED):
+            path = self.folder / f"{stem}{suffix}"
+            if path.exists() and (facts := _sound(path)):
+                return facts
+        fresh = self.folder / f"{stem}.unchecked"
+        if not fresh.exists():  # one that is there was killed before it was looked at
+            self._download(index, role, links, journal, fresh)
+        try:
+            facts = self._checked(fresh)
+        except LoraBroken:
+            raise  # it is what the provider has: another download gives the same
+        except LoraInvalid:  # what comes over a network may be well the second time
+            fresh.unlink()
+            self._download(index, role, links, journal, fresh)
+            facts = self._checked_or_gone(fresh)
+        fresh.replace(self.folder / f"{stem}{_suffix(facts)}")
+        return facts
+
+    def _download(self, index: int, role: Role, links: Links, journal: Journal, path: Path) -> None:
+        download(
+            links.link(index, role),
+            path,
+            limits=self.how.limits,
+            guard=self.how.guard,
+            deadline=journal.deadline,
+            fresh_url=links.renew(index, role),
+            on_event=self.on_event,
+        )
+
+    def _checked(self, path: Path) -> LoraFacts:
+        Part(path).note_path.unlink(missing_ok=True)  # of a process that was killed just then
+        self.on_event(Event("archive", "checking"))
+        return check_file(path)
+
+    def _checked_or_gone(self, path: Path) -> LoraFacts:
+        try:
+            return self._checked(path)
+        except LoraBroken:
+            raise
+        except LoraInvalid:
+            path.unlink()
+            raise
+
+    # ── in the bucket ─────────────────────────────────────────────────────────────────────────
+
+    def _uploaded(self, journal: Journal) -> Journal:
+        if journal.has(ArchiveState.UPLOADED):
+            return journal
+        files = []
+        for file in journal.files:
+            self._upload(file)
+            seen = self.store.head(file.key)
+            etag, version_id = (seen.etag, seen.version_id) if seen else (None, None)
+            files.append(replace(file, etag=etag, version_id=version_id))
+        return self._note(journal.at(ArchiveState.UPLOADED, files))
+
+    def _upload(self, file: KeptFile) -> None:
+        """Upload a file unless something lies there; whether that is the same is verified next."""
+        sent, size_bytes = 0, file.facts.size_bytes
+        counting = threading.Lock()  # parts of a large file go up in several threads
+
+        def progress(count: int) -> None:
+            nonlocal sent
+            with counting:
+                sent += count
+            self.on_event(Event("archive", "uploading", done=sent, total=size_bytes, unit="bytes"))
+
+        self.store.put_new(
+            local_path(self.folder, file),
+            file.key,
+            sha256=file.facts.sha256,
+            content_type=BYTES,
+            on_bytes=progress,
+        )
+
+    def _verified(self, journal: Journal) -> Journal:
+        if journal.has(ArchiveState.VERIFIED):
+            return journal
+        for file in journal.files:
+            self._verify(file)
+        return self._note(journal.at(ArchiveState.VERIFIED))
+
+    def _verify(self, file: KeptFile) -> None:
+        wanted = (file.facts.sha256, file.facts.size_bytes)
+        seen = self.store.head(file.key)
+        recorded = (seen.sha256, seen.size_bytes) if seen else (None, 0)
+        # A service that keeps no metadata leaves nothing to compare: then it is read all the same.
+        if self.how.verify == "head" and recorded == wanted:
+            return
+        self.on_event(Event("archive", "reading back"))
+        found = self.store.sha256(file.key) if seen else ("nothing", 0)
+        if found != wanted:
+            # Begun anew from here on: the object may be moved away by then.
+            self._note(replace(self._journal(), state=ArchiveState.DOWNLOADED))
             raise ArchiveError(
-                "The bucket gives back other bytes than were uploaded.",
-                why=f"{size_bytes} bytes with sha256 {sha256[:12]} instead of "
-                f"{facts.size_bytes} with {facts.sha256[:12]}.",
-                fix=f"The local copy is good; look at the bucket, then archive again: {path}",
+                "The bucket gives back other bytes than belong there.",
+                why=f"{found[1]} bytes with sha256 {found[0][:12]} instead of {wanted[1]} with "
+                f"{wanted[0][:12]} lie at {file.key}. Nothing is ever overwritten.",
+                fix="Move that object away, then archive again; the local copy is good: "
+                f"{local_path(self.folder, file)}",
             )
-    return StoredObject(store.access.bucket, key, facts.size_bytes, facts.sha256)
+
+    def _journal(self) -> Journal:
+        journal = read_journal(self.folder)
+        assert journal is not None, "it was written before"  # noqa: S101
+        return journal
+
+    def _committed(self, journal: Journal) -> tuple[Lora, ...]:
+        loras = tuple(self._lora(file) for file in journal.files)
+        if journal.has(ArchiveState.MANIFEST):
+            return loras
+        sidecar = sidecar_of(self.prediction, self.facts, loras)
+        write_durably(self.folder / "lora.json", json.dumps(sidecar, indent=2))
+        self._put_card(loras)
+        put_sidecar(self.store, self.run_id, sidecar)
+        self._note(journal.at(ArchiveState.MANIFEST))
+        return loras
+
+    def _put_card(self, loras: Sequence[Lora]) -> None:
+        text, key = model_card(self.facts, loras), self.store.key(card_key(self.run_id))
+        write_durably(self.folder / CARD, text)
+        if self.store.head(key) is None:
+            self.store.put_bytes(text.encode(), key, content_type="text/markdown; charset=utf-8")
+
+    def _lora(self, file: KeptFile) -> Lora:
+        path = local_path(self.folder, file)
+        stored = StoredObject(
+            self.store.access.bucket,
+            file.key,
+            file.facts.size_bytes,
+            file.facts.sha256,
+            file.etag,
+            file.version_id,
+        )
+        return Lora(file.facts, file.role, stored, path if path.exists() else None)
 
 
-def _upload(store: S3Store, path: Path, key: str, facts: LoraFacts, on_event: Listener) -> None:
-    sent = 0
-    counting = threading.Lock()  # parts of a large file go up in several threads
-
-    def progress(count: int) -> None:
-        nonlocal sent
-        with counting:
-            sent += count
-        on_event(Event("archive", "uploading", done=sent, total=facts.size_bytes, unit="bytes"))
-
-    store.put_file(path, key, sha256=facts.sha256, content_type=SAFETENSORS, on_bytes=progress)
+def _suffix(facts: LoraFacts) -> str:
+    return ".safetensors" if facts.verified else UNVERIFIED
 
 
-def _role(link: str, outputs: int) -> Role:
-    """Tell the two files of Wan 2.2 apart by name; their order is not reliable."""
-    name = urlsplit(link).path.rpartition("/")[2]
-    if outputs > 1 and "high_noise" in name:
-        return "high_noise"
-    if outputs > 1 and "low_noise" in name:
-        return "low_noise"
-    return "single"
-
-
-def _sidecar(prediction: Prediction, facts: TrainingFacts, loras: Sequence[Lora]) -> dict[str, Any]:
-    """Everything needed to use and trust the files; no URL, no file name, no person's name."""
-    created = prediction.created_at
-    return {
-        "schema": 1,
-        "files": [
-            {"key": lora.object.key, "role": lora.role, **asdict(lora.facts)} for lora in loras
-        ],
-        "training": {
-            "provider": facts.provider,
-            "model": facts.model,
-            "prediction_id": prediction.id,
-            "created_at": created and created.isoformat(),
-            "trigger_word": facts.trigger_word,
-            "steps": facts.steps,
-        },
-        "dataset": {"sha256": facts.dataset_sha256, "images": facts.images},
-        "tool": {"name": "lora_prep", "version": facts.tool_version},
-    }
+def _sound(path: Path) -> LoraFacts | None:
+    try:
+        return check_file(path)
+    except LoraInvalid:
+        return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -71,12 +72,14 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object in a bucket."""
+    """An object in a bucket. etag and version_id: what the service calls these very bytes."""
 
     bucket: str
     key: str
     size_bytes: int
     sha256: str | None
+    etag: str | None = field(default=None, compare=False)
+    version_id: str | None = field(default=None, compare=False)
 
     @property
     def url(self) -> str:
@@ -152,20 +155,44 @@ Role = Literal["single", "high_noise", "low_noise"]
 
 @dataclass(frozen=True, slots=True)
 class LoraFacts:
-    """What the file itself says, read from its safetensors header.
+    """What the file itself says, read from its safetensors header and its tensors.
 
-    spelling: prefix of the tensor names; rank: of its matrices; blocks: transformer blocks it
-    touches (40 is Wan 14B, 30 is Wan 1.3B); rehearsal: its metadata says that nothing was trained.
+    spelling: prefix of the tensor names; rank: of its matrices, the largest where they differ;
+    blocks: transformer blocks it touches (40 is Wan 14B, 30 is Wan 1.3B); rehearsal: its metadata
+    says that nothing was trained; alpha: the one of all its modules, None where it has none or
+    several; modules: what it changes in a block, in the model's own words ("self_attn.q");
+    tensor_sha256: of the tensors alone, the same whatever the metadata; verified: False for a file
+    of another format, of which only the hash and the length are known.
     """
 
     sha256: str
     size_bytes: int
     spelling: Spelling
-    rank: int
+    rank: int | None
     dtype: str
     blocks: int
     tensors: int
     rehearsal: bool
+    alpha: float | None = None
+    modules: tuple[str, ...] = ()
+    tensor_sha256: str | None = None
+    verified: bool = True
+
+    @property
+    def words(self) -> str:
+        """What a person wants to know: its size and its rank."""
+        rank = f"rank {self.rank}" if self.verified else "not a safetensors file, unverified"
+        return f"{self.size_bytes / 1e6:.1f} MB, {rank}"
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LoraFacts:
+        """Return the facts a sidecar holds, also one that an older version wrote.
+
+        Raises:
+            TypeError: something is missing.
+        """
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        return cls(**{**known, "modules": tuple(known.get("modules", ()))})
 
 
 @dataclass(frozen=True, slots=True)

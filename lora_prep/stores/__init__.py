@@ -3,7 +3,14 @@
 from lora_prep.stores.access import StoreAccess
 from lora_prep.stores.capabilities import Capabilities, capabilities_of
 from lora_prep.stores.credentials import KeyInUse
-from lora_prep.stores.keys import dataset_key, lora_key, sidecar_key, submission_of
+from lora_prep.stores.keys import (
+    LORAS,
+    card_key,
+    dataset_key,
+    lora_key,
+    sidecar_key,
+    submission_of,
+)
 from lora_prep.stores.preflight import preflight
 from lora_prep.stores.reach import check_fetchable, check_public
 from lora_prep.stores.rules import lifecycle_state, merged_rules, policy, set_lifecycle
@@ -11,6 +18,7 @@ from lora_prep.stores.s3 import DataUrl, S3Store
 from lora_prep.stores.services import Service, service_of
 
 __all__ = [
+    "LORAS",
     "Capabilities",
     "DataUrl",
     "KeyInUse",
@@ -18,6 +26,7 @@ __all__ = [
     "Service",
     "StoreAccess",
     "capabilities_of",
+    "card_key",
     "check_fetchable",
     "check_public",
     "dataset_key",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-__all__ = ["dataset_key", "lora_key", "sidecar_key", "submission_of"]
+__all__ = ["LORAS", "card_key", "dataset_key", "lora_key", "sidecar_key", "submission_of"]
+
+LORAS = "loras/"
+"""Below it lies a folder for each run that was archived."""
 
 
 def dataset_key(submission_key: str, sha256: str, when: datetime) -> str:
@@ -21,11 +24,16 @@ def submission_of(key: str) -> str:
     return parts[-2] if len(parts) >= 3 else ""
 
 
-def lora_key(run_id: str, sha256: str) -> str:
+def lora_key(run_id: str, sha256: str, suffix: str = ".safetensors") -> str:
     """Return the key of a LoRA: its hash is in it, so archiving it again changes nothing."""
-    return f"loras/{run_id}/{run_id}-{sha256[:12]}.safetensors"
+    return f"{LORAS}{run_id}/{run_id}-{sha256[:12]}{suffix}"
 
 
 def sidecar_key(run_id: str) -> str:
     """Return the key of the sidecar that is written last and so commits the archive."""
-    return f"loras/{run_id}/lora.json"
+    return f"{LORAS}{run_id}/lora.json"
+
+
+def card_key(run_id: str) -> str:
+    """Return the key of the model card beside the LoRA."""
+    return f"{LORAS}{run_id}/README.md"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from lora_prep.addresses import host_and_port
@@ -34,6 +35,7 @@ MOMENT = timedelta(seconds=1)
 
 KEY_REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403"}
 NOT_THERE = {"404", "NoSuchKey", "NotFound"}
+TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +78,85 @@ class S3Store:
         on_bytes: Callable[[int], None] | None = None,
     ) -> StoredObject:
         """Upload a file; `on_bytes` is told the bytes sent since its last call, by any thread."""
+        with self.errors("upload to"):
+            self._put(path, key, sha256, content_type, on_bytes)
+        return StoredObject(self.access.bucket, key, path.stat().st_size, sha256)
+
+    def put_new(
+        self,
+        path: Path,
+        key: str,
+        *,
+        sha256: str,
+        content_type: str,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> bool:
+        """Upload a file unless something lies at `key`; return whether it was uploaded.
+
+        Where the bucket was seen to heed If-None-Match nothing is ever overwritten; elsewhere it is
+        looked at before, and only somebody who writes in between could be.
+        """
+        if self.head(key) is not None:
+            return False
+        heeds = self.capabilities.conditional_put
+        with self.errors("upload to"):
+            try:
+                with self._only_where_nothing_is(key) if heeds else nullcontext():
+                    self._put(path, key, sha256, content_type, on_bytes)
+            except Exception as error:
+                if _code_of(error) in TAKEN:
+                    return False
+                raise
+        return True
+
+    def _put(
+        self,
+        path: Path,
+        key: str,
+        sha256: str,
+        content_type: str,
+        on_bytes: Callable[[int], None] | None,
+    ) -> None:
         from boto3.s3.transfer import TransferConfig
 
         size = path.stat().st_size
-        with self.errors("upload to"):
-            if size <= SINGLE_PUT_BYTES:
-                self._put_once(path, key, sha256, content_type)
-                if on_bytes:
-                    on_bytes(size)
-            else:
-                self.client.upload_file(
-                    str(path),
-                    self.access.bucket,
-                    key,
-                    ExtraArgs={"ContentType": content_type, "Metadata": {"sha256": sha256}},
-                    Callback=on_bytes,
-                    Config=TransferConfig(
-                        multipart_threshold=PART_BYTES,
-                        multipart_chunksize=PART_BYTES,
-                        max_concurrency=PARTS_AT_ONCE,
-                    ),
-                )
-        return StoredObject(self.access.bucket, key, size, sha256)
+        if size <= SINGLE_PUT_BYTES:
+            self._put_once(path, key, sha256, content_type)
+            if on_bytes:
+                on_bytes(size)
+            return
+        self.client.upload_file(
+            str(path),
+            self.access.bucket,
+            key,
+            ExtraArgs={"ContentType": content_type, "Metadata": {"sha256": sha256}},
+            Callback=on_bytes,
+            Config=TransferConfig(
+                multipart_threshold=PART_BYTES,
+                multipart_chunksize=PART_BYTES,
+                max_concurrency=PARTS_AT_ONCE,
+            ),
+        )
+
+    @contextmanager
+    def _only_where_nothing_is(self, key: str) -> Iterator[None]:
+        """Add If-None-Match to an upload; for one in parts boto3 itself does not offer it."""
+
+        def condition(params: dict[str, Any], **_: Any) -> None:
+            if params.get("Key") == key:
+                params["IfNoneMatch"] = "*"
+
+        events = self.client.meta.events
+        names = [
+            f"provide-client-params.s3.{end}" for end in ("PutObject", "CompleteMultipartUpload")
+        ]
+        for name in names:
+            events.register(name, condition)
+        try:
+            yield
+        finally:
+            for name in names:
+                events.unregister(name, condition)
 
     def put_bytes(self, data: bytes, key: str, *, content_type: str) -> StoredObject:
         """Upload a small object whole."""
@@ -152,13 +211,28 @@ class S3Store:
                     return None
                 raise
         sha256 = answer.get("Metadata", {}).get("sha256")
-        return StoredObject(self.access.bucket, key, answer["ContentLength"], sha256)
+        return StoredObject(
+            self.access.bucket,
+            key,
+            answer["ContentLength"],
+            sha256,
+            etag=answer.get("ETag"),
+            version_id=answer.get("VersionId"),
+        )
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield the object's bytes in chunks; a cut connection is an error, not a short read."""
         with self.errors("read from"):
             body = self.client.get_object(Bucket=self.access.bucket, Key=key)["Body"]
             yield from body.iter_chunks(CHUNK_BYTES)
+
+    def read_at(self, key: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset` on, fewer at the object's end."""
+        with self.errors("read from"):
+            answer = self.client.get_object(
+                Bucket=self.access.bucket, Key=key, Range=f"bytes={offset}-{offset + length - 1}"
+            )
+            return answer["Body"].read(length)
 
     def sha256(self, key: str) -> tuple[str, int]:
         """Read an object back whole and return its SHA-256 and length in bytes."""
@@ -280,6 +354,15 @@ def _ends_too_soon(expires_at: datetime, at_least: timedelta) -> CredentialsErro
         f"{hours:g} h before its photos are fetched.",
         fix="Renew the key, use one that does not end, or lower store.presign_margin_hours.",
     )
+
+
+def _code_of(error: Exception) -> str:
+    """Return the service's code of a failed upload; boto3 hides it in the error before."""
+    for one in (error, error.__cause__, error.__context__):
+        response = getattr(one, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+    return ""
 
 
 def _md5(data: bytes) -> str:

@@ -17,11 +17,11 @@ How a request travels through the modules:
     backend      what trains: a job in, files out    rehearsal -> dataset (fetch, count), lora
     webhooks     who is told of the end              deliveries        and who still has to be
     uploads      files without a bucket              links             signed, expiring links
-    guard        which addresses may be asked
 
-The service stands apart: nothing in lora_prep imports it, and it uses only the base layer. Clients
-reach it over HTTP, as they would the hosted one. It needs `pip install "lora_prep[local]"`; this
-file imports nothing, so that a missing extra can be told in words.
+Which addresses it may ask for a client says `lora_prep.guard`. The service stands apart: nothing in
+lora_prep imports it, and it uses only the base layer. Clients reach it over HTTP, as they would the
+hosted one. It needs `pip install "lora_prep[local]"`; this file imports nothing, so that a missing
+extra can be told in words.
 """
 
 __all__: list[str] = []

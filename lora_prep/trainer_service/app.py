@@ -31,12 +31,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lora_prep.guard import Guard
 from lora_prep.trainer_service.account import AccountHandlers
 from lora_prep.trainer_service.backend import Backend
 from lora_prep.trainer_service.breakage import Breakage
 from lora_prep.trainer_service.catalogue import CATALOGUE
 from lora_prep.trainer_service.faults import FaultScript
-from lora_prep.trainer_service.guard import Guard
 from lora_prep.trainer_service.links import LINK_ROUTE
 from lora_prep.trainer_service.media import MediaHandlers
 from lora_prep.trainer_service.options import ServiceOptions, owner_of_key

@@ -18,7 +18,7 @@ from typing import IO, Final
 import httpx
 from PIL import Image
 
-from lora_prep.trainer_service.guard import AddressRefused, Guard
+from lora_prep.guard import AddressRefused, Guard
 from lora_prep.trainer_service.protocol import TaskCode, TaskError
 
 __all__ = ["count_images", "fetch", "require_enough_images"]

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
+from lora_prep.guard import Guard
 from lora_prep.model import PredictionStatus
 from lora_prep.trainer_service.answers import describe_prediction
 from lora_prep.trainer_service.backend import Backend, Job
@@ -22,7 +23,6 @@ from lora_prep.trainer_service.database import Database
 from lora_prep.trainer_service.dataset import fetch
 from lora_prep.trainer_service.deliveries import DeliveryTable
 from lora_prep.trainer_service.faults import FaultScript
-from lora_prep.trainer_service.guard import Guard
 from lora_prep.trainer_service.links import Link, Links
 from lora_prep.trainer_service.listing import ListQuery
 from lora_prep.trainer_service.options import ServiceOptions

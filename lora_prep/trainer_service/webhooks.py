@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import httpx
 
+from lora_prep.guard import Guard
 from lora_prep.trainer_service.deliveries import Delivery, DeliveryTable
 from lora_prep.trainer_service.faults import FaultScript
-from lora_prep.trainer_service.guard import Guard
 from lora_prep.trainer_service.tasks import Task
 
 __all__ = ["REDELIVERIES", "SECRET_PREFIX", "Webhooks", "signed_headers"]

@@ -16,7 +16,10 @@ from pipelines.backends import Backends
 from tests.trainer_service.conftest import running_service
 from tests.trainer_service.helpers import KEY, OPTIONS, Api, RunningService
 
-QUICK = {"embedded": {"rehearsal_rank": 1, "rehearsal_blocks": 1, "rehearsal_s": 0}}
+QUICK = {
+    "embedded": {"rehearsal_rank": 1, "rehearsal_blocks": 1, "rehearsal_s": 0},
+    "archive": {"retry_min_s": 0.02, "retry_max_s": 0.05},
+}
 NOW = {
     "poll_min_s": 0.02, "poll_max_s": 0.05, "fresh_s": 0.3, "margin_s": 0.1, "look_every_s": 0.02,
     "submit_timeout_s": 1, "too_many_s": 0.05, "too_many_total_s": 10, "requests_per_minute": 60000,

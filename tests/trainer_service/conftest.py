@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from lora_prep.guard import Guard
 from lora_prep.trainer_service import dataset
 from lora_prep.trainer_service.app import create_app
 from lora_prep.trainer_service.backend import Backend
 from lora_prep.trainer_service.faults import FaultScript
-from lora_prep.trainer_service.guard import Guard
 from lora_prep.trainer_service.options import ServiceOptions
 from lora_prep.trainer_service.rehearsal import rehearse
 from lora_prep.trainer_service.state import open_state_folder

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lora_prep.guard import Guard, RefuseDowngrade
 from lora_prep.trainer_service import dataset
 from lora_prep.trainer_service.dataset import count_images
-from lora_prep.trainer_service.guard import Guard, RefuseDowngrade
 from lora_prep.trainer_service.protocol import TaskCode, TaskError
 
 from .helpers import Api, DataServer, jpeg, zip_of, zip_of_images

@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lora_prep.guard import Guard, is_public
 from lora_prep.trainer_service import dataset
-from lora_prep.trainer_service.guard import Guard, is_public
 from lora_prep.trainer_service.options import ServiceOptions
 from lora_prep.trainer_service.protocol import TaskCode, TaskError
 

@@ -1,4 +1,6 @@
-"""Which addresses the service may ask for a client: never its own network from a public address.
+"""Which addresses may be asked on somebody else's word: never one of the own network.
+
+The trainer service fetches what its clients name, and the archive what a hosted trainer names.
 
 A host is looked up once; the connection goes to the very address that was checked, so a name that
 changes its mind in between (DNS rebinding) gains nothing. A redirect is a request of its own and is
@@ -11,6 +13,8 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -54,19 +58,25 @@ def look_up(host: str) -> list[Address]:
 
 
 class Guard:
-    """Makes the HTTP clients of the service. A closed guard lets them reach public addresses only.
+    """Makes HTTP clients. A closed guard lets them reach public addresses only.
 
-    look_up and allowed are what they say; tests put their own there.
+    trusted: a host that its user named, which may be anywhere; proxies: where the environment names
+    a proxy, that one looks names up, and only addresses that are written out can be judged here;
+    look_up and allowed are what they say, tests put their own there.
     """
 
     def __init__(
         self,
         *,
         closed: bool,
+        trusted: str = "",
+        proxies: bool = False,
         look_up: Callable[[str], list[Address]] = look_up,
         allowed: Callable[[Address], bool] = is_public,
     ) -> None:
         self.closed = closed
+        self._trusted = trusted
+        self._proxies = proxies
         self._look_up = look_up
         self._allowed = allowed
 
@@ -81,7 +91,8 @@ class Guard:
             found = self._look_up(host)
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError("the host is not known") from error
-        if not found or not all(self._allowed(address) for address in found):
+        trusted = self._trusted and host == self._trusted
+        if not found or not (trusted or all(self._allowed(address) for address in found)):
             raise AddressRefused("the host is in a private network")
         return found
 
@@ -103,6 +114,8 @@ class Guard:
             ImportError: a proxy in the environment needs more than is installed.
         """
         context = httpx.create_ssl_context()  # SSL_CERT_FILE counts in either case
+        proxied = self.closed and self._proxies and _has_proxy(url)
+        pinned = self.closed and not proxied
         return httpx.Client(
             timeout=timeout,
             follow_redirects=redirects,
@@ -110,11 +123,31 @@ class Guard:
             # Loopback never goes through a proxy that the environment names: it is another
             # machine. A redirect from there to elsewhere does without the proxy too. Closed,
             # nothing does: a proxy would look the name up a second time.
-            trust_env=not self.closed and not is_loopback(url),
+            trust_env=not pinned and not is_loopback(url),
             verify=context,
-            transport=_Pinned(self, httpx.HTTPTransport(verify=context)) if self.closed else None,
-            event_hooks={"request": [RefuseDowngrade()]},
+            transport=_Pinned(self, httpx.HTTPTransport(verify=context)) if pinned else None,
+            event_hooks={
+                "request": [RefuseDowngrade(), *([self._refuse_literal] if proxied else [])]
+            },
         )
+
+    def _refuse_literal(self, request: httpx.Request) -> None:
+        """Refuse an address that is written out, before a proxy is asked for it."""
+        host = request.url.host
+        try:
+            public = self._allowed(ipaddress.ip_address(host))
+        except ValueError:
+            public = host != "localhost" and not host.endswith(".localhost")
+        if not public and host != self._trusted:
+            raise AddressRefused("the host is in a private network", request=request)
+
+
+def _has_proxy(url: str) -> bool:
+    """Whether the environment names a proxy for a URL."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    named = parts.scheme in proxies or "all" in proxies
+    return named and not proxy_bypass(parts.hostname or "")
 
 
 class _Pinned(httpx.BaseTransport):
