@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from errno import EINVAL
 from pathlib import Path
+from shutil import copyfile
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -168,7 +169,7 @@ def prepare(
     session.result = lambda: _inspected(this)
     try:
         prepared = steps.prepare(folder, settings=settings, run=this, on_event=session.on_event)
-        part.write_bytes(prepared.bundle.path.read_bytes())
+        copyfile(prepared.bundle.path, part)
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)

@@ -37,9 +37,8 @@ class Pictures:
     """Finds the picture to show. preview_of: where a small one of a photo may lie already.
 
     What lies in a cache is no more trusted than a photo: it is decoded, and only its pixels are
-    embedded. Where it is missing or damaged, the photo or the crop itself is decoded. The preview
-    of a crop was written by this run and is embedded as it is. Everything returns None where there
-    is nothing to show.
+    embedded. Where it is missing or damaged, the photo or the crop itself is decoded. Everything
+    returns None where there is nothing to show.
     """
 
     preview_of: Callable[[Photo], Path] | None = None

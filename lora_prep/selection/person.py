@@ -185,7 +185,8 @@ def _distances(one: Vectors, other: Vectors, metric: str) -> NDArray[np.float64]
     """Return the distance of every vector of `one` to every one of `other`: (one, other)."""
     import numpy as np
 
-    products = one @ other.T
+    # Not by the linear algebra library: it starts threads, and which sums it forms depends on them.
+    products = np.einsum("ik,jk->ij", one, other)
     if metric == "cosine":
         lengths = np.linalg.norm(one, axis=1)[:, None] * np.linalg.norm(other, axis=1)[None, :]
         return np.asarray(1 - products / np.maximum(lengths, np.finfo(float).tiny))
