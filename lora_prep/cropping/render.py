@@ -28,7 +28,7 @@ PREVIEW_SIDE_PX = 368
 
 PREVIEW_QUALITY = 80
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of the pixels or bytes of a crop, so that no cached one is used."""
 
 

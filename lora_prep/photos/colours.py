@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["clean", "to_srgb"]
+__all__ = ["clean", "mixable", "to_srgb"]
 
 
 def clean(image: Image.Image) -> Image.Image:
@@ -38,6 +38,16 @@ def to_srgb(image: Image.Image) -> Image.Image:
         if converted is not None:
             return converted
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def mixable(image: Image.Image) -> Image.Image:
+    """Return a picture whose pixels may be averaged before its profile is applied.
+
+    Neither a palette nor what is transparent can be.
+    """
+    if image.mode in {"RGB", "L", "CMYK"} and "transparency" not in image.info:
+        return image
+    return clean(to_srgb(image))
 
 
 def _on_white(image: Image.Image) -> Image.Image:

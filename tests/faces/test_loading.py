@@ -172,3 +172,15 @@ def test_importing_the_room_loads_no_model_library() -> None:
     program = f"import sys, lora_prep.faces; print([n for n in {HEAVY} if n in sys.modules])"
 
     assert printed_by(program) == "[]"
+
+
+def test_a_module_that_nothing_uses_is_imported_when_something_does() -> None:
+    program = """import sys
+from PIL import Image
+from lora_prep.faces import FaceAnalyser
+FaceAnalyser().detect(Image.new("RGB", (64, 64)))
+before = "scipy.spatial._qhull" in sys.modules
+from scipy.spatial import Delaunay
+print(before, len(Delaunay([(0, 0), (1, 0), (0, 1)]).simplices))"""
+
+    assert printed_by(program) == "False 1"

@@ -5,17 +5,29 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import random
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
+from lora_prep.errors import MissingDependency
 from lora_prep.model import Box, Photo
-from lora_prep.photos import FoundFile, open_region, open_upright, power_of_two_below, read_photo
+from lora_prep.opencv import load_opencv
+from lora_prep.photos import (
+    FoundFile,
+    open_region,
+    open_upright,
+    pixels,
+    power_of_two_below,
+    read_photo,
+)
 from tests.photos.pictures import (
     GPS,
     MAKE,
@@ -23,6 +35,7 @@ from tests.photos.pictures import (
     SKIN,
     colourful,
     exif_of,
+    largest_difference,
     mean_difference,
     orientation_tag,
     saved,
@@ -263,6 +276,27 @@ def test_a_large_jpeg_is_decoded_once_at_twice_the_reduced_scale(
     assert part.size == (100, 100)
     # The part at half scale comes from the same pixels: a closer look at a face costs nothing.
     assert decoded == [(size[0] // 2, size[1] // 2)]
+
+
+@pytest.mark.parametrize("size", [(640, 480), (63, 40), (40, 63), (1, 9), (33, 1)])
+def test_pixels_are_averaged_as_pillow_does_it(size: tuple[int, int]) -> None:
+    picture = Image.frombytes("RGB", size, random.Random(1).randbytes(3 * size[0] * size[1]))
+
+    halved = Image.fromarray(pixels._averaged(np.asarray(picture), 2))
+
+    assert halved.size == picture.reduce(2).size
+    assert largest_difference(halved, picture.reduce(2)) <= 1
+
+
+def test_a_missing_library_is_no_verdict_on_a_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = saved(tmp_path / "1.jpg", colourful(800, 600))
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    load_opencv.cache_clear()
+
+    with pytest.raises(MissingDependency):
+        open_upright(file.path, least_side_px=400)
 
 
 def test_a_file_that_was_written_anew_is_decoded_anew(tmp_path: Path) -> None:
