@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lora_prep.errors import DatasetError
 from lora_prep.events import Event, Listener, ignore
@@ -30,6 +30,13 @@ PREVIEW_QUALITY = 80
 
 VERSION = 2
 """Raised with every change of the pixels or bytes of a crop, so that no cached one is used."""
+
+
+class _Jpeg(NamedTuple):
+    """The bytes of a picture and their SHA-256, which is wanted twice and takes a while."""
+
+    data: bytes
+    sha256: str
 
 
 def crop_photos(
@@ -88,9 +95,9 @@ def _crop_photo(
             why=unreadable.reason.hint,
             fix="Leave the folder alone while it is prepared, and run the command again.",
         ) from unreadable
-    path.write_bytes(jpeg)
+    path.write_bytes(jpeg.data)
     preview_path = path.parent / "previews" / path.name
-    preview_path.write_bytes(preview)
+    preview_path.write_bytes(preview.data)
     return Crop(
         name=path.name,
         path=path,
@@ -99,12 +106,12 @@ def _crop_photo(
         source_sha256=photo.sha256,
         box=box,
         size_px=min(size_px, int(box.width)),
-        sha256=hashlib.sha256(jpeg).hexdigest(),
+        sha256=jpeg.sha256,
         caption=caption,
     )
 
 
-def _cached(photo: Photo, box: Box, size_px: int, cache: Path | None) -> tuple[bytes, bytes]:
+def _cached(photo: Photo, box: Box, size_px: int, cache: Path | None) -> tuple[_Jpeg, _Jpeg]:
     """Return the crop and its preview as JPEG, from the cache if they were made before."""
     if cache is None:
         return _render(photo, box, size_px)
@@ -123,23 +130,24 @@ def _cached(photo: Photo, box: Box, size_px: int, cache: Path | None) -> tuple[b
     return known
 
 
-def _sealed(path: Path) -> bytes:
-    """Return the bytes of a cache entry; its first 32 are their hash."""
-    data = path.read_bytes()
-    if hashlib.sha256(data[32:]).digest() != data[:32]:
+def _sealed(path: Path) -> _Jpeg:
+    """Return the picture of a cache entry, whose first 32 bytes are the hash of the others."""
+    entry = path.read_bytes()
+    jpeg = _hashed(entry[32:])
+    if bytes.fromhex(jpeg.sha256) != entry[:32]:
         raise ValueError("the entry is damaged")
     with suppress(OSError):  # a cache that may only be read is of use too
         path.touch()
-    return data[32:]
+    return jpeg
 
 
-def _seal(path: Path, data: bytes) -> None:
+def _seal(path: Path, jpeg: _Jpeg) -> None:
     part = path.with_name(f".part-{path.name}")
-    part.write_bytes(hashlib.sha256(data).digest() + data)
+    part.write_bytes(bytes.fromhex(jpeg.sha256) + jpeg.data)
     part.replace(path)
 
 
-def _render(photo: Photo, box: Box, size_px: int) -> tuple[bytes, bytes]:
+def _render(photo: Photo, box: Box, size_px: int) -> tuple[_Jpeg, _Jpeg]:
     from PIL import Image
 
     square = open_crop(photo, box, size_px)
@@ -149,7 +157,11 @@ def _render(photo: Photo, box: Box, size_px: int) -> tuple[bytes, bytes]:
     return _jpeg(square, JPEG_QUALITY, JPEG_SUBSAMPLING), _jpeg(preview, PREVIEW_QUALITY)
 
 
-def _jpeg(image: Image.Image, quality: int, subsampling: int = -1) -> bytes:
+def _jpeg(image: Image.Image, quality: int, subsampling: int = -1) -> _Jpeg:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality, subsampling=subsampling, optimize=False)
-    return out.getvalue()
+    return _hashed(out.getvalue())
+
+
+def _hashed(data: bytes) -> _Jpeg:
+    return _Jpeg(data, hashlib.sha256(data).hexdigest())
