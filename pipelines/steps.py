@@ -106,23 +106,8 @@ def prepare(
         NotAPhotoFolder, NoPhotos: there is nothing to prepare.
         MissingDependency: insightface or a system library is missing.
     """
-    settings, run, folder = settings or load_settings(), run or new_run(), Path(folder)
-    with run.timed("prepare"):
-        inspected = inspect_folder(folder, settings, on_event)
-        selection = inspected.selection
-        _record_selection(run, selection)
-        crops = _cropped(run, inspected, settings, on_event)
-        if outcome := _why_not_enough(selection):
-            tell(run, inspected, crops, outcome=outcome)
-        require_enough(selection)
-        bundle = pack(crops, run.path / "dataset.zip")
-        write_manifest(run.path / "manifest.json", bundle, crops, **inspected.to_manifest())
-    run.update(status="prepared", dataset=_dataset_facts(bundle))
-    tell(run, inspected, crops, dataset_rows(bundle))
-    _say(on_event, "prepare", f"{len(crops)} photos cropped, {bundle.size_bytes / 1e6:.1f} MB")
-    for sentence in selection.advice:
-        _say(on_event, "prepare", sentence)
-    return Dataset(run, inspected, crops, bundle)
+    settings, run = settings or load_settings(), run or new_run()
+    return _prepared(Path(folder), settings, run, on_event)
 
 
 def plan(dataset: Dataset, settings: Settings) -> dict[str, Any]:
@@ -213,8 +198,8 @@ def run(
     settings, run = settings or load_settings(), run or new_run()
     on_event = run.listener(on_event)
     choice = choose(settings)  # a setting that cannot work must not cost a minute of analysis
-    dataset = prepare(folder, settings=settings, run=run, on_event=on_event)
-    run.update(rehearsal=choice.rehearsal, reused=False, opened=opened(settings))
+    facts = {"rehearsal": choice.rehearsal, "reused": False, "opened": opened(settings)}
+    dataset = _prepared(Path(folder), settings, run, on_event, **facts)
     try:
         with run.alone(), connect(settings, on_event) as backends:
             result = _finish(
@@ -282,6 +267,28 @@ def as_opened(run: Run, sections: Sections) -> Sections:
 
 
 # ── parts of the steps ────────────────────────────────────────────────────────────────────────
+
+
+def _prepared(
+    folder: Path, settings: Settings, run: Run, on_event: Listener, **facts: Any
+) -> Dataset:
+    with run.timed("prepare"):
+        inspected = inspect_folder(folder, settings, on_event)
+        selection = inspected.selection
+        # Before there is a zip: what is killed must not be resumed with whatever trainer is set.
+        _record_selection(run, selection, **facts)
+        crops = _cropped(run, inspected, settings, on_event)
+        if outcome := _why_not_enough(selection):
+            tell(run, inspected, crops, outcome=outcome)
+        require_enough(selection)
+        bundle = pack(crops, run.path / "dataset.zip")
+        write_manifest(run.path / "manifest.json", bundle, crops, **inspected.to_manifest())
+    run.update(status="prepared", dataset=_dataset_facts(bundle))
+    tell(run, inspected, crops, dataset_rows(bundle))
+    _say(on_event, "prepare", f"{len(crops)} photos cropped, {bundle.size_bytes / 1e6:.1f} MB")
+    for sentence in selection.advice:
+        _say(on_event, "prepare", sentence)
+    return Dataset(run, inspected, crops, bundle)
 
 
 def _resumed(run: Run, backends: Backends, on_event: Listener, approve: Approve | None) -> Result:
@@ -359,7 +366,7 @@ def _cropped(
         raise
 
 
-def _record_selection(run: Run, selection: Selection) -> None:
+def _record_selection(run: Run, selection: Selection, **facts: Any) -> None:
     run.update(
         name=selection.folder.resolve().name,
         status="inspected",
@@ -368,6 +375,7 @@ def _record_selection(run: Run, selection: Selection) -> None:
             **selection.to_json(run.report),
             "overrides": str(overrides_path(home_folder(), selection.folder)),
         },
+        **facts,
     )
 
 

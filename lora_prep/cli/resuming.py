@@ -95,7 +95,9 @@ def resolve(
             settled = resolve_with(backends.ledger, backends.trainer, submission, prediction)
             this.update(status="submitted", training={"prediction_id": prediction}, error=None)
         else:
-            settled = resolve_not_submitted(backends.ledger, backends.trainer, submission)
+            settled = resolve_not_submitted(
+                backends.ledger, backends.trainer, submission, backends.waits
+            )
             this.update(error=None)
     session.result = lambda: _settled(this, settled)
     session.answer(f"{settled.state.value}  {settled.prediction_id or ''}".rstrip())

@@ -30,6 +30,7 @@ __all__ = [
     "Waits",
     "check_same_trainer",
     "look_for",
+    "must_be_listed_at",
     "reconcile",
 ]
 
@@ -113,7 +114,7 @@ def reconcile(
         TemporaryError: the ledger does not answer.
     """
     check_same_trainer(submission, client)
-    certain_at = submission.posted_at.timestamp() + client.submit_timeout_s + waits.margin_s
+    certain_at = must_be_listed_at(submission, client, waits)
     absent = 0
     while True:
         began = time.time()
@@ -131,6 +132,11 @@ def reconcile(
             continue
         on_event(Event("train", "the answer was lost, looking for the training"))
         time.sleep(min(waits.look_every_s, max(certain_at - time.time(), 0) + 0.01))
+
+
+def must_be_listed_at(submission: Submission, client: TrainerClient, waits: Waits) -> float:
+    """Return from when on a server that got it lists it if its list is consistent, s since 1970."""
+    return submission.posted_at.timestamp() + client.submit_timeout_s + waits.margin_s
 
 
 def check_same_trainer(submission: Submission, client: TrainerClient) -> None:

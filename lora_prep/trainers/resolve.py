@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from lora_prep.errors import ConfigurationError
+import time
+
+from lora_prep.errors import ConfigurationError, TemporaryError
 from lora_prep.trainers.client import TrainerClient
 from lora_prep.trainers.ledger import Ledger
-from lora_prep.trainers.reconcile import Found, check_same_trainer, look_for
+from lora_prep.trainers.reconcile import (
+    Found,
+    Waits,
+    check_same_trainer,
+    look_for,
+    must_be_listed_at,
+)
 from lora_prep.trainers.submissions import Intent, State, Submission
 
 __all__ = ["adopt_prediction", "resolve_not_submitted", "resolve_with"]
@@ -35,14 +43,16 @@ def resolve_with(
 
 
 def resolve_not_submitted(
-    ledger: Ledger, client: TrainerClient, submission: Submission
+    ledger: Ledger, client: TrainerClient, submission: Submission, waits: Waits
 ) -> Submission:
     """Free a lost submission whose owner knows that it was never accepted.
 
-    The list is looked at once more: what it shows is not overruled.
+    The list is looked at once more: what it shows is not overruled. What was sent just now nobody
+    can know of yet: such an answer is to the question before, which somebody else has answered too.
 
     Raises:
         ConfigurationError: it is not lost, or the trainer has it.
+        TemporaryError: it was sent too short a time ago.
     """
     if submission.state is State.RELEASED:
         return submission
@@ -55,6 +65,12 @@ def resolve_not_submitted(
                 why="The provider's list shows it with this run's data set.",
                 fix=f"lora-prep resolve {submission.intent.run_id} --prediction {prediction_id}",
             )
+    if (early_s := must_be_listed_at(submission, client, waits) - time.time()) > 0:
+        raise TemporaryError(
+            f"The submission of {submission.intent.run_id} was sent just now.",
+            why=f"The trainer may accept it within the next {early_s:.0f} s.",
+            fix="Look at the trainings of your account after that, and say it again.",
+        )
     return _now(ledger, submission, changed=ledger.release(submission, "its owner says so"))
 
 

@@ -6,17 +6,20 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lora_prep.errors import LoraPrepError, TemporaryError, TrainingFailed
 from lora_prep.events import Event
+from lora_prep.settings import load_settings
 from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.cleaning import unsubmitted_is_deleted
 from pipelines.runs import Run, find_run, find_run_of_data, last_run, new_run, run_by_id
 from pipelines.submitting import follow, put_dataset
 from pipelines.telling import interruption_of
+from tests.cli.command import SAMPLE_DATA
 
 
 def uploaded(backends: Backends, tmp_path: Path) -> steps.Upload:
@@ -109,6 +112,27 @@ def test_a_ledger_that_does_not_answer_keeps_the_photos(
         with unsubmitted_is_deleted(upload.run, backends.store, backends.ledger):
             raise KeyboardInterrupt
     assert is_there(upload, backends)
+
+
+@pytest.mark.slow
+def test_what_is_killed_before_its_photos_are_prepared_goes_on_with_the_trainer_it_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write = Run.update
+
+    def kill(run: Run, **facts: Any) -> None:
+        write(run, **facts)
+        if facts.get("status") == "inspected":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "update", kill)
+    own = {"base_url": "http://127.0.0.1:9", "api_key": "k", "steps": 3000}
+    run = new_run()
+    with pytest.raises(KeyboardInterrupt):
+        steps.run(SAMPLE_DATA / "people/ada", settings=load_settings({"trainer": own}), run=run)
+    had = steps.as_opened(run, {})["trainer"]
+    assert (had["base_url"], had["steps"]) == ("http://127.0.0.1:9", 3000)
+    assert "api_key" not in had
 
 
 def test_the_record_grows_and_is_never_torn() -> None:

@@ -133,7 +133,7 @@ def test_what_was_surely_not_submitted_is_sent_after_its_owner_says_so(paid: Sta
             train(run, path, sha256, backends)
         submission = backends.ledger.of_run(run.id)
         assert submission is not None
-        resolve_not_submitted(backends.ledger, backends.trainer, submission)
+        resolve_not_submitted(backends.ledger, backends.trainer, submission, backends.waits)
         assert steps.resume(run, backends).loras
     assert trainer.accepted == 1
 

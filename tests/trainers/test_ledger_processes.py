@@ -185,7 +185,7 @@ def test_killed_before_sending_the_hosted_trainer_needs_its_owner(tmp_path: Path
         row = ledger.of_run("run1")
         assert row
         with client_of(served.url) as client:
-            resolve_not_submitted(ledger, client, row)
+            resolve_not_submitted(ledger, client, row, WAITS)
         assert submit(where, served.url, "run1").startswith("Submitted")
         assert len(served.accepted) == 1
 

@@ -8,6 +8,7 @@ from lora_prep.errors import (
     ConfigurationError,
     LoraPrepError,
     NeedsAttention,
+    TemporaryError,
 )
 from lora_prep.trainers import (
     InFlight,
@@ -56,21 +57,37 @@ def test_what_the_list_shows_is_not_overruled(desk: Desk) -> None:
     lost = desk.ledger.of_run("run1")
     assert lost
     with pytest.raises(ConfigurationError, match="was submitted: it is task0000"):
-        resolve_not_submitted(desk.ledger, desk.client, lost)
+        resolve_not_submitted(desk.ledger, desk.client, lost, WAITS)
     assert desk.row() is State.UNKNOWN
     desk.served.accepted[0]["model"] = "wavespeed-ai/another"
     with pytest.raises(ConfigurationError, match="is not the lost training"):
         resolve_with(desk.ledger, desk.client, lost, "task0000")
 
 
+def test_what_was_sent_just_now_is_not_freed(desk: Desk) -> None:
+    """The answer to the question before must not be taken for one to this one."""
+    desk.served.faults, desk.served.consistent = [DROP_BEFORE, DROP_BEFORE], False
+    with pytest.raises(NeedsAttention):
+        desk.submit()
+    lost = desk.ledger.of_run("run1")
+    assert lost
+    assert resolve_not_submitted(desk.ledger, desk.client, lost, WAITS).state is State.RELEASED
+    assert isinstance(desk.once(), Unknown)
+    again = desk.ledger.of_run("run1")
+    assert again
+    with pytest.raises(TemporaryError, match="sent just now"):
+        resolve_not_submitted(desk.ledger, desk.client, again, WAITS)
+    assert desk.row() is State.UNKNOWN
+
+
 def test_only_what_is_lost_can_be_resolved(desk: Desk) -> None:
     outcome = desk.submit()
     assert isinstance(outcome, Submitted)
     with pytest.raises(ConfigurationError, match="not lost"):
-        resolve_not_submitted(desk.ledger, desk.client, outcome.submission)
+        resolve_not_submitted(desk.ledger, desk.client, outcome.submission, WAITS)
     claim = desk.ledger.claim(desk.intent("run2", data="2"))
     with pytest.raises(ConfigurationError, match="is being sent"):
-        resolve_not_submitted(desk.ledger, desk.client, claim.submission)
+        resolve_not_submitted(desk.ledger, desk.client, claim.submission, WAITS)
 
 
 def test_one_trainer_is_not_asked_for_what_another_was_sent(desk: Desk) -> None:
@@ -83,7 +100,7 @@ def test_one_trainer_is_not_asked_for_what_another_was_sent(desk: Desk) -> None:
         with pytest.raises(ConfigurationError, match="another trainer"):
             submit_or_follow(desk.ledger, other, intent, lambda: request_of(intent), WAITS)
         with pytest.raises(ConfigurationError, match="another trainer"):
-            resolve_not_submitted(desk.ledger, other, lost)
+            resolve_not_submitted(desk.ledger, other, lost, WAITS)
     assert desk.row() is State.UNKNOWN
 
 

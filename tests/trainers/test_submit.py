@@ -98,7 +98,7 @@ def test_any_other_list_does_not(desk: Desk, fault: str) -> None:
     assert desk.row() is State.UNKNOWN
     lost = desk.ledger.of_run("run1")
     assert lost
-    resolve_not_submitted(desk.ledger, desk.client, lost)
+    resolve_not_submitted(desk.ledger, desk.client, lost, WAITS)
     assert isinstance(desk.submit(), Submitted)
 
 
