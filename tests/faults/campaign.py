@@ -13,6 +13,7 @@ whatever happened:
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -22,13 +23,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lora_prep.embedded import EmbeddedOptions, start_services, stop_services
 from lora_prep.stores import S3Store, StoreAccess
 from pipelines.runs import Run
-from tests.faults.client import ARCHIVED, Client, Wrong, rows_of
+from tests.faults.client import ARCHIVED, Client, Told, Wrong, rows_of
 from tests.faults.provider import KEY, Provider, provider
 from tests.faults.scenario import Scenario, draw
 from tests.trainer_service.helpers import jpeg, zip_of
@@ -91,13 +92,13 @@ def _store(home: Path) -> Iterator[S3Store]:
 
 
 def _run(seed: int, folder: Path, store: S3Store) -> Ended:
-    scenario, home = draw(seed), folder / f"{seed:06}"
+    scenario, place = draw(seed), folder / f"{seed:06}"
     ended, began = Ended(scenario), time.monotonic()
-    home.mkdir(mode=0o700)
+    place.mkdir(mode=0o700)
     clients: list[Client] = []
     try:
-        with provider(home / "service", scenario.faults, _plain_environment()) as trainer:
-            clients = _clients(scenario, home, store, trainer)
+        with provider(place / "service", scenario.faults, _plain_environment()) as trainer:
+            clients = _clients(scenario, place, store, trainer)
             _race(clients)
             _until_archived(clients)
             ended.accepted = _check(scenario, clients, trainer, store)
@@ -109,44 +110,48 @@ def _run(seed: int, folder: Path, store: S3Store) -> Ended:
         ended.resolved += client.told.resolved
         ended.kills += client.told.kills
     if not ended.wrong:
-        shutil.rmtree(home)
+        shutil.rmtree(place)
     return ended
 
 
-def _clients(scenario: Scenario, home: Path, store: S3Store, trainer: Provider) -> list[Client]:
-    """Return who runs: one, two with a run each, or two with the same run."""
-    access = store.access
+def _clients(scenario: Scenario, place: Path, store: S3Store, trainer: Provider) -> list[Client]:
+    """Return who runs: one, or two with a run each, with the same run, or with a copy of it."""
+    access, ledger, asking = store.access, place / "ledger.sqlite", threading.Lock()
     environment = _plain_environment() | {
-        "LORA_PREP_HOME": str(home),
+        "LORA_PREP_ENGINE__DATABASE_URL": f"sqlite:///{ledger}",
         "LORA_PREP_STORE__URL": f"s3://{access.bucket}",
         "LORA_PREP_STORE__ENDPOINT_URL": access.endpoint_url or "",
         "LORA_PREP_STORE__REGION": access.region or "",
         "AWS_ACCESS_KEY_ID": access.access_key or "",
         "AWS_SECRET_ACCESS_KEY": access.secret_key or "",
-        "LORA_PREP_TRAINER__BASE_URL": trainer.url,
         "LORA_PREP_TRAINER__API_KEY": KEY,
         **{f"LORA_PREP_TRAINER__{name.upper()}": value for name, value in WAITS.items()},
     }
-    asking = threading.Lock()
-    return [
-        Client(
-            run=f"seed{scenario.seed:06}-{'b' if number and scenario.race == 'two runs' else 'a'}",
+    if not scenario.cold:  # a cold one gets it by --trainer-url, and remembers it
+        environment["LORA_PREP_TRAINER__BASE_URL"] = trainer.url
+    clients = []
+    for number, kills in enumerate(scenario.kills):
+        own_home = scenario.cold or scenario.race == "two homes"
+        own_run = scenario.race == "two runs"
+        home = place / f"home{number if own_home else 0}"
+        client = Client(
+            run=f"seed{scenario.seed:06}-{number if own_run else 0}",
             home=home,
-            environment=environment,
+            ledger=ledger,
+            environment=environment | {"LORA_PREP_HOME": str(home)},
             trainer=trainer,
             scenario=scenario,
             kills=kills,
             asking=asking,
             name=f"client{number}",
         )
-        for number, kills in enumerate(scenario.kills)
-    ]
+        clients.append(client)
+        _prepare(client)
+    return clients
 
 
 def _race(clients: list[Client]) -> None:
     """Let every client begin at the same moment, and wait for the end of all."""
-    for client in clients:
-        _prepare(client)
     with ThreadPoolExecutor(len(clients)) as pool:
         for one in [pool.submit(client.follow_to_the_end) for client in clients]:
             one.result()
@@ -154,12 +159,17 @@ def _race(clients: list[Client]) -> None:
 
 def _prepare(client: Client) -> None:
     """Make a run whose photos are a zip already, the same for all of its scenario."""
-    run = Run(client.run, client.folder)
+    client.home.mkdir(mode=0o700, exist_ok=True)
+    if client.scenario.cold:
+        return
     client.folder.parent.mkdir(mode=0o700, exist_ok=True)
-    run.update(status="prepared", name="x")
-    seed = client.scenario.seed
-    photos = {f"{n:04}.jpg": jpeg(n + seed, side=32 + seed // 256) for n in range(10)}
-    (client.folder / "dataset.zip").write_bytes(zip_of(photos))
+    Run(client.run, client.folder).update(status="prepared", name="x")
+    (client.folder / "dataset.zip").write_bytes(_zip(client.scenario.seed))
+
+
+@functools.cache  # a zip made a moment later holds another time, and is another data set
+def _zip(seed: int) -> bytes:
+    return zip_of({f"{n:04}.jpg": jpeg(n + seed, side=32 + seed // 256) for n in range(10)})
 
 
 def _until_archived(clients: list[Client]) -> None:
@@ -169,17 +179,8 @@ def _until_archived(clients: list[Client]) -> None:
         return
     if not scenario.without_result:
         raise Wrong(f"no run is archived: {[client.told.errors for client in clients]}")
-    last = clients[-1]
-    fresh = Client(
-        run=f"seed{scenario.seed:06}-c",
-        home=last.home,
-        environment=last.environment,
-        trainer=last.trainer,
-        scenario=scenario,
-        kills=(),
-        asking=last.asking,
-        name="fresh",
-    )
+    run = f"seed{scenario.seed:06}-next"
+    fresh = replace(clients[-1], run=run, kills=(), told=Told(), name="next")
     clients.append(fresh)
     _prepare(fresh)
     if fresh.follow_to_the_end() != ARCHIVED:
@@ -188,7 +189,7 @@ def _until_archived(clients: list[Client]) -> None:
 
 def _check(scenario: Scenario, clients: list[Client], trainer: Provider, store: S3Store) -> int:
     """Assert what must be true now; return how many tasks were accepted."""
-    stats, rows = trainer.stats(), rows_of(clients[0].home)
+    stats, rows = trainer.stats(), rows_of(clients[0].ledger)
     accepted, sent = stats["accepted"], [row for row in rows if row["prediction_id"]]
     _same("tasks accepted", accepted, scenario.accepted)
     _same("tasks failed", stats["failed"], scenario.refused)
@@ -220,7 +221,7 @@ def _check(scenario: Scenario, clients: list[Client], trainer: Provider, store: 
     for one in (lora, *others):
         key = one["url"].removeprefix(f"s3://{store.access.bucket}/")
         _same("sha256 in the bucket", store.sha256(key), (one["sha256"], one["bytes"]))
-    _no_secrets(clients[0].home, store)
+    _no_secrets(clients[0].ledger.parent, store)
     return int(accepted)
 
 
@@ -231,13 +232,13 @@ def _two(scenario: Scenario) -> bool:
     return "two-outputs" in scenario.names and not first_task_fails
 
 
-def _no_secrets(home: Path, store: S3Store) -> None:
+def _no_secrets(place: Path, store: S3Store) -> None:
     secrets = [KEY.encode(), (store.access.secret_key or KEY).encode(), *SIGNATURES]
-    for path in home.rglob("*"):
-        if path.is_file() and not path.is_relative_to(home / "service"):
+    for path in place.rglob("*"):
+        if path.is_file() and not path.is_relative_to(place / "service"):
             content = path.read_bytes()
             found = [secret.decode() for secret in secrets if secret in content]
-            _same(f"secrets in {path.relative_to(home)}", found, [])
+            _same(f"secrets in {path.relative_to(place)}", found, [])
 
 
 def _keys(store: S3Store, prefix: str) -> list[str]:

@@ -10,16 +10,16 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tests.faults.actors import forked
+from tests.faults.actors import Actor, cold, warm
 from tests.faults.provider import Provider
 from tests.faults.scenario import Kill, Scenario
 
 __all__ = ["Client", "Told", "Wrong", "rows_of"]
 
+ADA = Path(__file__).parents[2] / "sample_data" / "people" / "ada"
 END_S = 120.0
 LIFE_S = 60.0
 ARCHIVED, TRAINING_FAILED, UNKNOWN, ARCHIVE_FAILED, TEMPORARY = 0, 6, 7, 8, 75
@@ -43,10 +43,14 @@ class Told:
 
 @dataclass
 class Client:
-    """Whoever runs one run. home: it and its rival share; asking: one person answers for both."""
+    """Whoever runs one run. home: its own, or its rival's too; asking: one person answers for both.
+
+    run: "" until `lora-prep run` has made one.
+    """
 
     run: str
     home: Path
+    ledger: Path
     environment: dict[str, str]
     trainer: Provider
     scenario: Scenario
@@ -57,7 +61,11 @@ class Client:
 
     @property
     def folder(self) -> Path:
-        return self.home / "runs" / self.run
+        """The run's folder; of a cold client that of its newest run."""
+        runs = self.home / "runs"
+        if self.scenario.cold:
+            self.run = max((path.name for path in runs.glob("*")), default="")
+        return runs / self.run
 
     def record(self) -> dict[str, Any]:
         """Return the run's record; {} before there is one."""
@@ -66,12 +74,18 @@ class Client:
         except FileNotFoundError:
             return {}
 
+    def words(self) -> list[str]:
+        """Return the command that begins or goes on."""
+        if self.record().get("status") in (None, "inspected"):
+            return ["run", str(ADA), "--trainer-url", self.trainer.url, "--yes"]
+        return ["resume", self.run, "--yes"]
+
     def follow_to_the_end(self) -> int:
         """Live, be killed and live again until the command ends by itself; return its status."""
         kills, deadline = list(self.kills), time.monotonic() + END_S
         while time.monotonic() < deadline:
             kill = kills.pop(0) if kills else None
-            status, error = self._live("resume", self.run, "--yes", kill=kill)
+            status, error = self._live(*self.words(), kill=kill)
             if kill and error.get("message", "").startswith("Another process works on the run"):
                 kills.insert(0, kill)  # it is kept for a life that comes to something
             if status == KILLED:
@@ -94,17 +108,27 @@ class Client:
         if asked is None:
             raise Wrong(f"it does not say what to resolve: {error}")
         with self.asking:
+            if (lost := self._lost(asked[1])) is None:
+                return
             time.sleep(self.scenario.late_s)
-            owned = {row["prediction_id"] for row in rows_of(self.home)}
-            lost = [task for task in self.trainer.tasks() if task not in owned]
-            if len(lost) > 1:
-                raise Wrong(f"tasks that no run has: {lost}")
-            answer = ["--prediction", *lost] if lost else ["--not-submitted"]
+            owned = {row["prediction_id"] for row in rows_of(self.ledger)}
+            tasks = [task for task in self.trainer.tasks() if task not in owned]
+            if len(tasks) > 1:
+                raise Wrong(f"tasks that no run has: {tasks}")
+            if self._lost(asked[1]) != lost:
+                return
+            answer = ["--prediction", *tasks] if tasks else ["--not-submitted"]
             status, _ = self._live("resolve", asked[1], *answer)
         if status == 0:
             self.told.resolved += 1
         elif status not in {2, *AGAIN}:  # 2: another process has settled it meanwhile
             raise Wrong(f"resolve: status {status}: {self.told.errors[-1]}")
+
+    def _lost(self, run: str) -> tuple[str, float] | None:
+        """Return which submission of a run is lost: what is sent anew is another question."""
+        row = [row for row in rows_of(self.ledger) if row["run_id"] == run][-1]
+        lost = row["state"] in {"unknown", "posting"}
+        return (row["token"], row["posted_at"]) if lost else None
 
     def _live(self, *words: str, kill: Kill | None = None) -> tuple[int, dict[str, Any]]:
         """Run a command until it ends or is killed; return its status and its error."""
@@ -115,7 +139,8 @@ class Client:
         stderr = stdout.with_suffix(".log")
         line = kill.line if kill else 0
         file = kill.at if kill and line else ""
-        process = forked("client", [*words, "--json"], self.environment, stdout, stderr, file, line)
+        start = cold if self.scenario.cold else warm
+        process = start([*words, "--json"], self.environment, stdout, stderr, file, line)
         status = self._watch(process, kill if not line else None)
         if status == KILLED:
             return status, {}
@@ -127,7 +152,7 @@ class Client:
             self.told.errors.append(f"{error['code']}: {error['message']} {error['why']}")
         return status, error
 
-    def _watch(self, process: BaseProcess, kill: Kill | None) -> int:
+    def _watch(self, process: Actor, kill: Kill | None) -> int:
         """Wait for the end of a process, and kill it at its moment."""
         deadline = time.monotonic() + LIFE_S
         accepted = self.trainer.stats()["accepted"] if kill and kill.at == "accepted" else 0
@@ -153,11 +178,11 @@ class Client:
                 return True
 
 
-def rows_of(home: Path) -> list[dict[str, Any]]:
+def rows_of(ledger: Path) -> list[dict[str, Any]]:
     """Return the ledger's rows, the oldest first."""
-    if not (home / "lora_prep.sqlite").exists():
+    if not ledger.exists():
         return []
-    with closing(sqlite3.connect(home / "lora_prep.sqlite", timeout=30)) as database:
+    with closing(sqlite3.connect(ledger, timeout=30)) as database:
         database.row_factory = sqlite3.Row
         query = "SELECT * FROM lora_prep_submissions ORDER BY created_at, attempt"
         return [dict(row) for row in database.execute(query)]

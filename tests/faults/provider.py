@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 
-from tests.faults.actors import forked
+from tests.faults.actors import service
 
 __all__ = ["KEY", "Provider", "provider"]
 
 KEY = "campaign-key-7f3a91"
 START_S = 30.0
-TASK = "--rank=1", "--blocks=1", "--seconds=0"
+TASK = "--rank=1", "--blocks=1", "--seconds=0", "--exit-with-parent"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def provider(
     folder.mkdir()
     log, state = folder / "service.log", folder / "state"
     words = [f"--state-folder={state}", *TASK, *(f"--fault={fault}" for fault in faults)]
-    process = forked("service", words, environment | {"WAVESPEED_API_KEY": KEY}, log)
+    process = service(words, environment | {"WAVESPEED_API_KEY": KEY}, log)
     try:
         url = _url(log)
         headers = {"Authorization": f"Bearer {KEY}"}

@@ -9,11 +9,12 @@ from typing import Literal
 
 from lora_prep.trainer_service.faults import FAULTS, Place
 
-__all__ = ["COMBINATIONS", "SHORT", "Kill", "Race", "Scenario", "draw"]
+__all__ = ["COMBINATIONS", "LONG", "SHORT", "Kill", "Race", "Scenario", "draw"]
 
-Race = Literal["one client", "two runs", "same run"]
-"""two runs: of the same zip and parameters, for the second guard; same run: resumed twice at the
-same moment, for the first one."""
+Race = Literal["one client", "two runs", "same run", "two homes"]
+"""two runs: of the same zip and parameters, for the ledger's second guard; same run: resumed twice
+at the same moment; two homes: so it is, by two machines with a copy of its folder and one ledger,
+where nothing but the ledger's first guard stands between them."""
 
 WITHHOLD_INPUTS = {"no-list-inputs", "refuse-list-inputs"}
 DELAY_THE_LIST = {"list-lag", "accept-late"}
@@ -24,29 +25,35 @@ COMBINATIONS: list[tuple[str, ...]] = [
     *((name,) for name in NAMES),
     *itertools.combinations(NAMES, 2),
 ]
-"""Nothing, every fault alone, and every pair: seed n takes the n-th, and so on round and round."""
+"""Nothing, every fault alone, every pair: seed n takes the n-th, and so on round and round."""
 
-SHORT = [*range(1 + len(NAMES)), *range(1 + len(NAMES), len(COMBINATIONS), 11)]
-"""The seeds of the short version: every fault alone, and every eleventh pair."""
+COLD = 100_000
+"""From this seed on clients are `lora-prep run` on photos, each in a Python of its own."""
+
+SHORT = [*range(1 + len(NAMES)), *range(1 + len(NAMES), len(COMBINATIONS), 11), COLD + 8]
+"""The seeds of the short version: every fault alone, every eleventh pair, and one cold."""
+
+LONG = [*range(2 * len(COMBINATIONS) + 60), *range(COLD, COLD + 12)]
+"""The seeds of the long version: above 500, every fault alone and every pair at least twice."""
 
 STATUSES = ("uploaded", "submitting", "submitted", "completed", "archived")
-# Files whose lines a client is killed at, and about how many lines of each one life runs.
+# Files whose lines a client is killed at, and about how many of each one life runs (measured).
 LINES = {
-    "pipelines/steps.py": 60,
-    "pipelines/submitting.py": 130,
-    "pipelines/archiving.py": 60,
-    "pipelines/cleaning.py": 25,
-    "pipelines/runs.py": 300,
-    "trainers/submit.py": 90,
+    "pipelines/steps.py": 21,
+    "pipelines/submitting.py": 140,
+    "pipelines/archiving.py": 50,
+    "pipelines/cleaning.py": 15,
+    "pipelines/runs.py": 430,
+    "trainers/submit.py": 60,
     "trainers/reconcile.py": 40,
-    "trainers/ledger.py": 160,
-    "trainers/database.py": 400,
-    "trainers/client.py": 150,
-    "trainers/exchange.py": 150,
+    "trainers/ledger.py": 130,
+    "trainers/database.py": 430,
+    "trainers/client.py": 160,
+    "trainers/exchange.py": 250,
     "trainers/wait.py": 40,
-    "archive/keep.py": 80,
-    "archive/download.py": 40,
-    "stores/s3.py": 150,
+    "archive/keep.py": 60,
+    "archive/download.py": 35,
+    "stores/s3.py": 145,
 }
 TIMES = {
     "submit": (1, 2),
@@ -101,6 +108,11 @@ class Scenario:
         )
 
     @property
+    def cold(self) -> bool:
+        """Whether it begins with photos, by the command line in a Python of its own."""
+        return self.seed >= COLD
+
+    @property
     def refused(self) -> int:
         """How many tasks fail because their data URL could not be fetched; they cost nothing."""
         return int("data-1402" in self.names)
@@ -132,20 +144,24 @@ def draw(seed: int) -> Scenario:
     """Return the run of a seed."""
     random = Random(seed)
     names = COMBINATIONS[seed % len(COMBINATIONS)]
-    race: Race = random.choice(["one client", "two runs", "same run"])
+    faults = tuple(_spelled(name, random) for name in names)
+    races: list[Race] = ["one client", "two runs"]
+    if seed < COLD:
+        races += ["same run", "two homes"]
+    race = random.choice(races)
     clients = 1 if race == "one client" else 2
     most = 3 if clients == 1 else 2
     kills = tuple(
-        tuple(_kill(random) for _ in range(random.randint(clients == 1, most)))
+        tuple(_kill(random, cold=seed >= COLD) for _ in range(random.randint(clients == 1, most)))
         for _ in range(clients)
     )
-    return Scenario(seed, names, tuple(_spelled(name, random) for name in names), race, kills)
+    return Scenario(seed, names, faults, race, kills)
 
 
-def _kill(random: Random) -> Kill:
-    match random.choice(["start", "accepted", "status", "line", "line"]):
+def _kill(random: Random, *, cold: bool) -> Kill:
+    match random.choice(["start", "accepted", "status", *(["line", "line"] * (not cold))]):
         case "start":
-            return Kill("start", after_s=random.uniform(0, 1.5))
+            return Kill("start", after_s=random.uniform(0, 12 if cold else 1.5))
         case "accepted":
             return Kill("accepted", after_s=random.uniform(0, 0.15))
         case "status":

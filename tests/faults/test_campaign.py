@@ -20,7 +20,7 @@ def test_a_seed_says_everything_and_the_faults_are_all_there() -> None:
     assert {(name,) for name in FAULTS if name != "duplicate-webhook"} <= alone
     assert len(COMBINATIONS) == len({frozenset(names) for names in COMBINATIONS})
     drawn = [draw(seed) for seed in range(len(COMBINATIONS))]
-    assert {one.race for one in drawn} == {"one client", "two runs", "same run"}
+    assert {one.race for one in drawn} == {"one client", "two runs", "same run", "two homes"}
 
 
 @pytest.mark.slow
