@@ -30,6 +30,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/whole_way.py
 	$(BIN)/python benchmarks/faults.py
+	$(BIN)/python benchmarks/archive.py
 
 pictures: .venv/dev.stamp
 	$(BIN)/python tools/pictures.py

@@ -62,7 +62,9 @@ def _kept(training: Training, backends: Backends, on_event: Listener) -> Result:
     result = Result(run, loras, reused=submission.intent.run_id != run.id)
     archived = [lora.to_json() for lora in loras]
     backends.ledger.archived(submission.key, archived)
-    run.update(status="archived", error=None, rehearsal=result.rehearsal, loras=archived)
+    run.update(
+        status="archived", error=None, expires_at=None, rehearsal=result.rehearsal, loras=archived
+    )
     for lora in loras:
         facts = lora.facts.words
         checked = "read back" if backends.settings.store.verify == "read" else "its length checked"

@@ -26,7 +26,7 @@ from lora_prep.errors import TemporaryError
 from lora_prep.events import Event, Listener
 from lora_prep.settings import home_folder
 
-__all__ = ["Run", "find_run", "find_run_of_data", "last_run", "new_run", "run_by_id"]
+__all__ = ["Run", "all_runs", "find_run", "find_run_of_data", "last_run", "new_run", "run_by_id"]
 
 RECORD = "run.json"
 LOCK = "lock"
@@ -148,6 +148,11 @@ def last_run() -> Run | None:
     """Return the newest run that has a report."""
     runs = sorted(_runs_folder().glob("*/report.html"), reverse=True)
     return Run(runs[0].parent.name, runs[0].parent) if runs else None
+
+
+def all_runs() -> Iterator[Run]:
+    """Yield every run that has a readable record, the newest first."""
+    yield from (run for run, _ in _records())
 
 
 def run_by_id(run_id: str) -> Run | None:

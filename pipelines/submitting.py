@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lora_prep.addresses import host_and_port, is_loopback
-from lora_prep.archive import find_archived, note_submitted
+from lora_prep.archive import KEPT_FOR, find_archived, note_submitted
 from lora_prep.errors import (
     ConfigurationError,
     CredentialsError,
@@ -237,7 +237,11 @@ def follow(
         _ended(run, submission, backends, error, on_event)
         raise
     ledger.completed(submission.key)
-    run.update(status="completed", training={"model": prediction.model or intent.model})
+    run.update(
+        status="completed",
+        training={"model": prediction.model or intent.model},
+        expires_at=((prediction.created_at or datetime.now(UTC)) + KEPT_FOR).isoformat(),
+    )
     return Training(run, submission, prediction)
 
 

@@ -177,7 +177,12 @@ def test_a_lora_in_the_words_of_the_contract() -> None:
         "spelling": "diffusion_model",
         "rank": 32,
         "role": "single",
+        "verified": True,
     }
+    assert facts.words == "0.0 MB, rank 32"
+    assert LoraFacts.from_json(
+        {**dataclasses.asdict(facts), "key": "k", "modules": ["a"]}
+    ).modules == ("a",)
 
 
 def test_codes_are_those_of_the_contract() -> None:

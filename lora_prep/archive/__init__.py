@@ -27,12 +27,14 @@ from lora_prep.archive.sidecar import (
     find_archived,
 )
 from lora_prep.archive.use import comfyui_line, diffusers_line, inference_loras
+from lora_prep.archive.verify import Found, verify_archives
 
 __all__ = [
     "KEPT_FOR",
     "Archive",
     "ArchiveState",
     "Converted",
+    "Found",
     "How",
     "Journal",
     "Limits",
@@ -57,4 +59,5 @@ __all__ = [
     "note_submitted",
     "read_journal",
     "spoken",
+    "verify_archives",
 ]

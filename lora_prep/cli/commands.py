@@ -30,6 +30,7 @@ _CHAIN, _STAGES = "lora_prep.cli.chain", "lora_prep.cli.stages"
 _RESUMING = "lora_prep.cli.resuming"
 _BUCKET = "lora_prep.cli.bucket"
 _FACES = "lora_prep.cli.faces"
+_LORAS, _WATCHING = "lora_prep.cli.loras", "lora_prep.cli.watching"
 _LOOKING, _SERVICES = "lora_prep.cli.looking", "lora_prep.cli.services"
 
 COMMANDS = (
@@ -57,6 +58,13 @@ COMMANDS = (
     ),
     Command(
         STAGE,
+        "archive verify",
+        "",
+        f"{_WATCHING}:archive_verify",
+        "Compare everything in the bucket with its hashes.",
+    ),
+    Command(
+        STAGE,
         "resolve",
         "RUN",
         f"{_RESUMING}:resolve",
@@ -68,6 +76,20 @@ COMMANDS = (
         "PREDICTION",
         f"{_RESUMING}:adopt",
         "Take over a training that was submitted elsewhere.",
+    ),
+    Command(
+        LOOK,
+        "status",
+        "[RUN]",
+        f"{_WATCHING}:status",
+        "Runs that are not archived, and what expires soon.",
+    ),
+    Command(
+        LOOK,
+        "sweep",
+        "",
+        f"{_WATCHING}:sweep",
+        "Archive what the provider has and no archive holds yet.",
     ),
     Command(LOOK, "open", "[RUN]", f"{_LOOKING}:open_report", "Show the report of a run."),
     Command(
@@ -91,6 +113,17 @@ COMMANDS = (
         f"{_LOOKING}:config_show",
         "Every setting, its value and who set it.",
     ),
+    Command(
+        LOOK, "lora check", "FILE", f"{_LORAS}:lora_check", "Whether a LoRA is whole; what it is."
+    ),
+    Command(
+        LOOK,
+        "lora convert",
+        "FILE --to SPELLING",
+        f"{_LORAS}:lora_convert",
+        "The same LoRA for other tools.",
+    ),
+    Command(LOOK, "lora use", "RUN", f"{_LORAS}:lora_use", "Links and lines to use a LoRA with."),
     Command(LOCAL, "faces list", "", f"{_FACES}:faces_list", "The face packs, and which are here."),
     Command(
         LOCAL,

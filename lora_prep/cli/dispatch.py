@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from lora_prep import __version__
@@ -18,8 +19,12 @@ __all__ = ["build_app", "dispatch"]
 EVERY_COMMAND = "Every command: --json prints one object on stdout, --debug shows tracebacks."
 
 
-def build_app() -> App:
-    """Return the parser; a command's module is imported when the command is used."""
+def build_app(first: str | None = None) -> App:
+    """Return the parser; a command's module is imported when the command is used.
+
+    first: the first word that was typed. A command that is a group too ("archive") can only be
+    registered by its function; it is imported only when it is meant, or when `first` is None.
+    """
     from cyclopts import App, Parameter
 
     app = App(
@@ -31,15 +36,17 @@ def build_app() -> App:
         default_parameter=Parameter(negative=(), show_env_var=False),
     )
     groups: dict[str, App] = {}
+    for name in dict.fromkeys(command.words.rpartition(" ")[0] for command in COMMANDS):
+        groups[name] = App(name=name) if name else app
+        if name:
+            app.command(groups[name])
     for command in COMMANDS:
         group, _, name = command.words.rpartition(" ")
-        parent = app
-        if group:
-            if group not in groups:
-                groups[group] = App(name=group)
-                app.command(groups[group])
-            parent = groups[group]
-        parent.command(command.function, name=name)
+        if command.words not in groups:
+            groups[group].command(command.function, name=name)
+        elif first in (None, command.words):
+            module, _, function = command.function.partition(":")
+            groups[command.words].default(getattr(import_module(module), function))
     return app
 
 
@@ -49,7 +56,7 @@ def dispatch(arguments: Sequence[str]) -> int:
 
     words, session = _common_flags(arguments)
     try:
-        command, bound, injected = build_app().parse_args(
+        command, bound, injected = build_app(words[0] if words else "").parse_args(
             words, exit_on_error=False, print_error=False
         )
     except CycloptsError as error:
@@ -74,7 +81,7 @@ def _common_flags(arguments: Sequence[str]) -> tuple[list[str], Session]:
 def _usage_error(error: Exception, arguments: Sequence[str]) -> ConfigurationError:
     words = " ".join(argument for argument in arguments[:2] if not argument.startswith("-"))
     known = [command.words for command in COMMANDS]
-    topic = next((name for name in known if words.startswith(name)), "")
+    topic = max((name for name in known if words.startswith(name)), key=len, default="")
     return ConfigurationError(
         "The command line is not understood.",
         why=" ".join(str(error).split()),

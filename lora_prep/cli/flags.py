@@ -166,7 +166,7 @@ class PaymentFlags:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class ArchiveFlags:
-    """What happens once the LoRA is safe."""
+    """How the LoRA is kept, and what happens once it is safe."""
 
     purge_remote: Annotated[
         bool,
@@ -175,10 +175,19 @@ class ArchiveFlags:
             show_default=False,
         ),
     ] = False
+    verify: Annotated[
+        Literal["read", "head"] | None,
+        Parameter(help="Read the upload back, or ask only for its length and recorded hash."),
+    ] = None
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return the settings these flags give."""
-        return _given({"trainer": {"purge_remote": self.purge_remote or None}})
+        return _given(
+            {
+                "trainer": {"purge_remote": self.purge_remote or None},
+                "store": {"verify": self.verify},
+            }
+        )
 
 
 def settings_flags(

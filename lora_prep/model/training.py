@@ -216,4 +216,5 @@ class Lora:
             "spelling": self.facts.spelling,
             "rank": self.facts.rank,
             "role": self.role,
+            "verified": self.facts.verified,
         }
