@@ -94,7 +94,7 @@ def transfers(source: Path, folder: Path, access: StoreAccess) -> None:
         made[:] = [name]
         for old in folder.glob("part-*"):
             old.unlink()
-        put_url = store._client.generate_presigned_url(
+        put_url = store.client.generate_presigned_url(
             "put_object", Params={"Bucket": access.bucket, "Key": name}
         )
         return {

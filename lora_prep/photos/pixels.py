@@ -173,7 +173,7 @@ def _buffer_of(size: int, spare: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
 def _decoded(
     path: Path, size: tuple[int, int], buffer: NDArray[np.uint8]
 ) -> NDArray[np.uint8] | None:
-    """Decode a JPEG to exactly this height and width, strictly: None where anything is wrong with it.
+    """Decode a JPEG to exactly this height and width, strictly: None where anything is wrong.
 
     Raises:
         ValueError: pixels are missing.

@@ -48,7 +48,8 @@ def is_kept(store: S3Store, run_id: str, folder: Path) -> None:
     (kept,) = find_archived(store, run_id)
     assert kept.facts.sha256 == SHA256
     assert b"".join(store.read(kept.object.key)) == BODY
-    names = [key.rpartition("/")[2] for key in store.keys(f"loras/{run_id}/")]
+    archived = store.listed(f"loras/{run_id}/")
+    names = [stored.key.rpartition("/")[2] for stored, _ in archived]
     lora_name = f"{run_id}-{SHA256[:12]}.safetensors"
     assert sorted(names) == sorted(["README.md", "lora.json", lora_name])
     here = sorted(path.name for path in folder.iterdir())

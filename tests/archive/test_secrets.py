@@ -64,7 +64,8 @@ def test_no_secret_is_written_or_said(
             pass
     keys = [store.access.access_key, store.access.secret_key]
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    written += [b"".join(store.read(key)) for key in store.keys(f"loras/{run.id}/")]
+    archived = store.listed(f"loras/{run.id}/")
+    written += [b"".join(store.read(stored.key)) for stored, _ in archived]
     assert written
     assert said
     logged = [record for record in caplog.records if RedactingFilter().filter(record)]
