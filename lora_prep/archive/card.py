@@ -37,7 +37,9 @@ def model_card(facts: TrainingFacts, loras: Sequence[Lora]) -> str:
 
 
 def _front_matter(facts: TrainingFacts) -> list[str]:
-    lines = ["---", "tags:", "- lora", "- wan", "- text-to-video"]
+    lines = ["---", "tags:", "- lora"]
+    if "wan" in facts.model:
+        lines += ["- wan", "- text-to-video"]
     if base := BASE_MODELS.get(facts.model):
         lines.append(f"base_model: {base}")
     if facts.trigger_word:

@@ -17,6 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from lora_prep.archive.check import check_header
 from lora_prep.archive.header import LENGTH, Header, Tensor, read_header, reading
 from lora_prep.archive.scan import EXACT, scan_chunks, to_floats
 from lora_prep.archive.spelling import Name, named, parse
@@ -68,6 +69,7 @@ def convert_lora(path: Path, output: Path, target: Target) -> Converted:
             why="Nothing is overwritten.",
             fix="Give another name, or move it away.",
         )
+    check_header(reading(path), path.stat().st_size)
     header = read_header(reading(path), path.stat().st_size)
     names = {tensor.name: _named(tensor, path) for tensor in header.tensors}
     modules = _modules(path, header, names)

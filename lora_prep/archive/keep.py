@@ -15,7 +15,7 @@ from typing import Literal
 
 from lora_prep.archive.card import model_card
 from lora_prep.archive.check import check_file
-from lora_prep.archive.download import KEPT_FOR, Limits, download
+from lora_prep.archive.download import KEPT_FOR, Limits, download, spoken
 from lora_prep.archive.journal import (
     ArchiveState,
     Journal,
@@ -165,6 +165,9 @@ class _Keeping:
         return facts
 
     def _download(self, index: int, role: Role, links: Links, journal: Journal, path: Path) -> None:
+        if journal.deadline:
+            left = spoken(journal.deadline - datetime.now(UTC))
+            self.on_event(Event("archive", f"downloading, the provider keeps it {left} more"))
         download(
             links.link(index, role),
             path,

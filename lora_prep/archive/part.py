@@ -62,7 +62,7 @@ class Part:
 
     def finish(self) -> None:
         """Give the whole file its name; it survives a power cut from here on."""
-        with self.path.open("rb") as file:
+        with self.path.open("r+b") as file:  # Windows syncs what may be written only
             os.fsync(file.fileno())
         self.path.replace(self.whole)
         self.note_path.unlink(missing_ok=True)

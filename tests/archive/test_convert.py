@@ -182,7 +182,8 @@ def test_bfloat16_is_rounded_to_the_nearest(number: float, scale: float) -> None
 
 def test_what_has_no_counterpart_and_what_is_there_already_is_refused(tmp_path: Path) -> None:
     source, output = tmp_path / "a", tmp_path / "b"
-    save_file({"diffusion_model.blocks.0.norm.lora_A.weight": np.ones((1, 1))}, source)
+    stem, one = "diffusion_model.blocks.0.norm", np.ones((1, 1))
+    save_file({f"{stem}.lora_A.weight": one, f"{stem}.lora_B.weight": one}, source)
     with pytest.raises(ConfigurationError, match="cannot be converted"):
         convert_lora(source, output, "lora_unet")
     source.write_bytes(lora())

@@ -114,7 +114,11 @@ def test_the_sidecar_names_the_files_and_no_person(whole: Done, s3: S3Client) ->
     (file,) = sidecar["files"]
     assert file["sha256"] == whole.json["loras"][0]["sha256"]
     assert file["key"] in objects(s3)
-    assert sidecar["dataset"] == {"sha256": whole.json["dataset"]["sha256"], "images": 16}
+    dataset = sidecar["dataset"]
+    assert (dataset["sha256"], dataset["images"]) == (whole.json["dataset"]["sha256"], 16)
+    with zipfile.ZipFile(folder_of(whole) / "dataset.zip") as zipped:
+        crops = [hashlib.sha256(zipped.read(name)).hexdigest() for name in zipped.namelist()]
+    assert dataset["image_sha256"] == crops
     assert sidecar["training"]["prediction_id"] == whole.json["training"]["prediction_id"]
     assert "ada" not in re.findall(r"\w+", json.dumps(sidecar))
     assert "http" not in json.dumps(sidecar)
