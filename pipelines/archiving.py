@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from lora_prep.errors import ArchiveError, LoraPrepError, ResultExpired
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.guard import Guard
 from lora_prep.model import Lora, Prediction
+from lora_prep.settings import Settings
 from lora_prep.trainers import Submission, wait_for_end
 from pipelines.backends import PROVIDER, Backends
 from pipelines.cleaning import delete_datasets, give_up
@@ -96,7 +98,7 @@ def _archived(training: Training, backends: Backends, on_event: Listener) -> tup
 
     return archive_lora(
         prediction,
-        _training_facts(submission, run),
+        _training_facts(submission, run, backends.settings),
         run_id=owner,
         store=store,
         folder=run.path / FOLDER,
@@ -141,7 +143,7 @@ def _purge(prediction_id: str, backends: Backends, on_event: Listener) -> None:
         _say(on_event, "clean", f"the training {words}")
 
 
-def _training_facts(submission: Submission, run: Run) -> TrainingFacts:
+def _training_facts(submission: Submission, run: Run, settings: Settings) -> TrainingFacts:
     record = run.record()
     intent, dataset = submission.intent, record.get("dataset", {})
     asked = record.get("training", {}) | dict(intent.parameters)
@@ -154,7 +156,14 @@ def _training_facts(submission: Submission, run: Run) -> TrainingFacts:
         images=dataset.get("images"),
         tool_version=__version__,
         image_sha256=_image_sha256(run),
+        parameters=dict(intent.parameters),
+        settings_sha256=_settings_sha256(settings),
     )
+
+
+def _settings_sha256(settings: Settings) -> str:
+    """Return what tells one set of settings from another; pydantic hides the secrets itself."""
+    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
 
 
 def _image_sha256(run: Run) -> tuple[str, ...]:

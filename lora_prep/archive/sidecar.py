@@ -7,9 +7,10 @@ the bucket and has the right SHA-256. It holds no URL, no file name and no perso
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from lora_prep.errors import ArchiveError
 from lora_prep.model import Lora, LoraFacts, Prediction, StoredObject
@@ -32,7 +33,8 @@ JSON = "application/json"
 class TrainingFacts:
     """What the sidecar tells of the training; None where this machine does not know it.
 
-    images: in the data set; image_sha256: of each of them, in the order of the zip.
+    images: in the data set; image_sha256: of each of them, in the order of the zip; parameters: all
+    that was asked for besides the data; settings_sha256: of every setting, without the secrets.
     """
 
     provider: str
@@ -43,6 +45,8 @@ class TrainingFacts:
     images: int | None
     tool_version: str
     image_sha256: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    settings_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,19 @@ def sidecar_of(
             "created_at": created and created.isoformat(),
             "trigger_word": facts.trigger_word,
             "steps": facts.steps,
+            "parameters": dict(facts.parameters),
+            "source_hosts": sorted({urlsplit(link).hostname or "" for link in prediction.outputs}),
         },
         "dataset": {
             "sha256": facts.dataset_sha256,
             "images": facts.images,
             "image_sha256": list(facts.image_sha256),
         },
-        "tool": {"name": "lora_prep", "version": facts.tool_version},
+        "tool": {
+            "name": "lora_prep",
+            "version": facts.tool_version,
+            "settings_sha256": facts.settings_sha256,
+        },
     }
 
 

@@ -79,6 +79,7 @@ def test_a_lora_is_kept_with_everything_that_is_known_of_it(store: S3Store, tmp_
     assert file["tensor_sha256"] == hashlib.sha256(GOOD[header_end:]).hexdigest()
     assert file["etag"]
     assert sidecar["dataset"]["image_sha256"] == ["1" * 64]
+    assert sidecar["training"]["source_hosts"] == ["127.0.0.1"]
     assert "Signature" not in json.dumps(sidecar) + (tmp_path / "archive.json").read_text()
     found = find_archive(store, "r0")
     assert found is not None
