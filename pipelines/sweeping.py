@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lora_prep.archive import KEPT_FOR, Archive, archives, spoken
-from lora_prep.errors import LoraPrepError
+from lora_prep.errors import LoraPrepError, TemporaryError
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import Prediction, PredictionStatus
+from lora_prep.settings import Settings
 from lora_prep.trainers import State, with_overrides
 from pipelines.archiving import archive
 from pipelines.backends import Backends
-from pipelines.runs import new_run, run_by_id
+from pipelines.runs import Run, new_run, run_by_id
 from pipelines.submitting import take_up
 from pipelines.values import Result
 
@@ -24,13 +25,14 @@ __all__ = ["Swept", "sweep"]
 class Swept:
     """One training that was found at the provider: its result, or why there is none.
 
-    elsewhere: the run that it belongs to keeps its LoRA in another bucket; `resume` archives it.
+    left_to: the run that it belongs to, which keeps its LoRA in another bucket, or which another
+    process works on just now; `resume` archives it.
     """
 
     prediction_id: str
     result: Result | None = None
     error: LoraPrepError | None = None
-    elsewhere: str | None = None
+    left_to: str | None = None
 
 
 def sweep(backends: Backends, on_event: Listener = ignore) -> tuple[Swept, ...]:
@@ -84,8 +86,10 @@ def _in_bucket(backends: Backends) -> set[str]:
 
 
 def _archived(prediction: Prediction, backends: Backends, on_event: Listener) -> Swept:
-    if run_id := _run_elsewhere(prediction, backends):
-        return Swept(prediction.id, elsewhere=run_id)
+    submission = backends.ledger.of_prediction(backends.trainer.origin, prediction.id)
+    run = run_by_id(submission.intent.run_id) if submission else None
+    if run and (_keeps_elsewhere(run, backends.settings) or _is_busy(run)):
+        return Swept(prediction.id, left_to=run.id)
     try:
         training = take_up(prediction.id, new_run(), backends, on_event)
         return Swept(prediction.id, archive(training, backends, on_event))
@@ -93,13 +97,16 @@ def _archived(prediction: Prediction, backends: Backends, on_event: Listener) ->
         return Swept(prediction.id, error=error)
 
 
-def _run_elsewhere(prediction: Prediction, backends: Backends) -> str | None:
-    """Return the run of a training whose own bucket is not the one that is open now."""
-    submission = backends.ledger.of_prediction(backends.trainer.origin, prediction.id)
-    run = run_by_id(submission.intent.run_id) if submission else None
-    opened = run.record().get("opened", {}).get("store", {}) if run else {}
-    here = backends.settings.store
-    asked = (here.url, here.endpoint_url)
-    if run and opened and (opened.get("url"), opened.get("endpoint_url")) != asked:
-        return run.id
-    return None
+def _keeps_elsewhere(run: Run, settings: Settings) -> bool:
+    """Whether a run was opened with another bucket than the one that is open now."""
+    opened = run.record().get("opened", {}).get("store", {})
+    names = ("url", "endpoint_url")
+    return bool(opened) and any(opened.get(name) != getattr(settings.store, name) for name in names)
+
+
+def _is_busy(run: Run) -> bool:
+    try:
+        with run.alone():
+            return False
+    except TemporaryError:
+        return True

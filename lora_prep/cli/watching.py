@@ -71,8 +71,8 @@ def sweep(
     for one in swept:
         for lora in one.result.loras if one.result else ():
             session.answer(f"lora    {lora.object.url}")
-        if one.elsewhere:
-            session.say(f"{one.prediction_id} belongs elsewhere: lora-prep resume {one.elsewhere}")
+        if one.left_to:
+            session.say(f"{one.prediction_id} is left to its run: lora-prep resume {one.left_to}")
     failed = [one for one in swept if one.error]
     if failed and (first := failed[0].error):
         raise ArchiveError(
@@ -140,7 +140,7 @@ def _run_of(run_id: str) -> Run:
 def _swept(one: Swept) -> dict[str, Any]:
     return {
         "prediction_id": one.prediction_id,
-        "run": one.result.run.id if one.result else one.elsewhere,
+        "run": one.result.run.id if one.result else one.left_to,
         "loras": [lora.to_json() for lora in one.result.loras] if one.result else [],
         "error": one.error.to_json() if one.error else None,
     }

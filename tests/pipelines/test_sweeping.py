@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -95,7 +96,48 @@ def test_a_run_with_a_bucket_of_its_own_is_left_to_resume(paid: Start) -> None:
         obtain(run, path, sha256, backends)
         run.update(opened={"trainer_url": "x", "store": {"url": "s3://other"}})
         (swept,) = sweep(backends)
-    assert (swept.elsewhere, swept.result, swept.error) == (run.id, None, None)
+    assert (swept.left_to, swept.result, swept.error) == (run.id, None, None)
+
+
+def test_a_run_that_is_being_worked_on_is_left_alone(paid: Start) -> None:
+    trainer = paid()
+    run, path, sha256 = new_set()
+    with trainer.backends() as backends:
+        obtain(run, path, sha256, backends)
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with run.alone():
+                held.set()
+                done.wait(30)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        assert held.wait(30)
+        try:
+            (swept,) = sweep(backends)
+        finally:
+            done.set()
+            thread.join()
+        assert (swept.left_to, swept.error) == (run.id, None)
+        (swept,) = sweep(backends)
+        assert swept.result is not None
+
+
+def test_sweep_from_the_command_line(
+    backends: Backends, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REHEARSAL_RANK", "REHEARSAL_BLOCKS"):
+        monkeypatch.setenv(f"LORA_PREP_EMBEDDED__{name}", "1")
+    run, path, sha256 = new_set()
+    obtain(run, path, sha256, backends)
+    swept = in_process(capsys, "sweep", "--json")
+    assert swept.status == 0, swept.stderr
+    valid(swept.json, "sweep")
+    assert run.id in [one["run"] for one in swept.json["trainings"]]
+    again = in_process(capsys, "sweep", "--json")
+    assert again.json["trainings"] == []
+    assert "Every completed training is archived" in again.stderr
 
 
 def test_verify_and_use_from_the_command_line(
