@@ -18,7 +18,7 @@ from lora_prep.archive import (
     find_archived,
     note_cleaned,
 )
-from lora_prep.errors import ArchiveError, LoraPrepError, ResultExpired
+from lora_prep.errors import ArchiveError, LoraBroken, LoraPrepError, ResultExpired
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.guard import Guard
 from lora_prep.model import Lora, Prediction
@@ -40,7 +40,8 @@ def archive(training: Training, backends: Backends, on_event: Listener = ignore)
     It can be repeated until it succeeds: what lies in the bucket already is not sent again.
 
     Raises:
-        ResultExpired, LoraInvalid, ArchiveError: the LoRA could not be fetched or verified.
+        ResultExpired, LoraBroken: nothing will come of this training; its zip is deleted.
+        LoraInvalid, ArchiveError: the LoRA could not be fetched or verified.
         StorageError, CredentialsError: the bucket failed.
         TemporaryError: another process works on the run.
     """
@@ -57,7 +58,8 @@ def _kept(training: Training, backends: Backends, on_event: Listener) -> Result:
     with run.timed("archive"):
         try:
             loras = _archived(training, backends, on_event)
-        except ResultExpired as error:  # nothing will come of it any more: no need of the photos
+        except (ResultExpired, LoraBroken) as error:
+            # Nothing will come of it any more: no need of the photos, and it may be trained again.
             backends.ledger.failed(submission.key, f"{error.what} {error.why}")
             give_up(run, store, error, on_event, submission)
             raise

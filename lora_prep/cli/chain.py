@@ -78,6 +78,8 @@ def run(
     session.answer(f"report  {this.report}")
     if result.rehearsal:
         session.say(REHEARSAL_LAST)
+    else:
+        session.say(f"Use it with: lora-prep lora use {this.id}")
 
 
 def plan(

@@ -126,7 +126,7 @@ def lora_use(
     settings = load_settings(steps.as_opened(this, flags) if this else flags)
     life = timedelta(hours=settings.store.presign_hours)
     with connect_store(settings, session.on_event) as bucket:
-        archive = find_archive(bucket, run)
+        archive = find_archive(bucket, _archived_as(this) if this else run)
         if archive is None:
             raise _not_archived(run, this, bucket)
         expires_at = datetime.now(UTC) + life
@@ -147,6 +147,12 @@ def lora_use(
         session.answer(f"{name:<14}{line}")
     if local:
         session.say("The bucket is on this machine: only programs here can fetch the links.")
+
+
+def _archived_as(run: Run) -> str:
+    """Return the run that a LoRA is archived under: another one, where that had trained it."""
+    loras = run.record().get("loras")
+    return str(loras[0]["url"]).rsplit("/", 2)[1] if loras else run.id
 
 
 def _check_in_bucket(url: str, store: StoreFlags, session: Session) -> LoraFacts:

@@ -14,7 +14,7 @@ from lora_prep.archive import ArchiveState, read_journal, verify_archives
 from lora_prep.stores import sidecar_key
 from lora_prep.trainers import wait_for_end
 from pipelines.backends import Backends
-from pipelines.runs import run_by_id
+from pipelines.runs import new_run, run_by_id
 from pipelines.submitting import obtain
 from pipelines.sweeping import sweep
 from tests.cli.command import in_process
@@ -161,6 +161,11 @@ def test_verify_and_use_from_the_command_line(
         assert "A rehearsal" in checked.stderr
         looked = in_process(capsys, "lora", "check", link["path"], "--json")
         assert looked.json["bytes"] == lora.facts.size_bytes
+        reusing = new_run()
+        reusing.update(status="prepared")
+        assert train(reusing, path, sha256, backends).reused
+        same = in_process(capsys, "lora", "use", reusing.id, "--json")
+        assert same.json["diffusers"] == used.json["diffusers"]
         missing = in_process(capsys, "lora", "use", "20260101t000000-abcdef")
         assert (missing.status, missing.error_code) == (2, "configuration")
 
