@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from lora_prep.archive import read_journal
 from lora_prep.errors import LoraBroken
 from lora_prep.settings import load_settings
 from lora_prep.trainers import TrainerClient
+from pipelines import steps
 from pipelines.archiving import how_to_archive
 from pipelines.backends import Backends
 from tests.pipelines.conftest import Paid
@@ -54,3 +56,25 @@ def test_the_settings_reach_the_archive(backends: Backends) -> None:
     assert guard is not None
     assert guard.closed
     assert guard.refuses("http://127.0.0.1:9/x")
+
+
+def test_stopped_before_the_photos_are_deleted_they_are_deleted_by_resume(
+    paid: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    trainer = paid()
+    run, path, sha256 = new_set()
+    with trainer.backends() as backends:
+        with monkeypatch.context() as patch:
+            patch.setattr("pipelines.archiving.delete_datasets", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train(run, path, sha256, backends)
+        states = [read_journal(run.path / "lora")]
+        assert len(zips(backends, run)) == 1
+        steps.resume(run, backends)
+        states.append(read_journal(run.path / "lora"))
+        assert zips(backends, run) == []
+    assert [one and one.state.value for one in states] == ["manifest", "cleaned"]
+    assert trainer.accepted == 1
