@@ -321,7 +321,7 @@ def _go_on_after(
     )
     give_up(run, backends.store, ended, on_event, submission)
     refused = submission.state is State.REFUSED
-    if not (refused and may_submit_once_more(run, submission, path)):
+    if not (refused and may_submit_once_more(run, path, backends.ledger)):
         raise ended
     run.update(status="prepared", error=None)
 

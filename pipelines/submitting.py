@@ -34,6 +34,7 @@ from lora_prep.trainers import (
     Archived,
     InFlight,
     Intent,
+    Ledger,
     State,
     Submission,
     Submitted,
@@ -66,6 +67,7 @@ __all__ = [
 ]
 
 ZIP = "application/zip"
+ATTEMPTS = 2  # submissions of a run: a second one where the first was refused
 
 Approve = Callable[[Quote], None]
 """Asked before a training that costs something; raises `Declined` to refuse it."""
@@ -106,14 +108,13 @@ def obtain(
     """
     attempt = backends.ledger.attempt_of(run.id)
     intent = _intent(Upload(run, sha256, attempt), backends, None)
-    existing = find_existing(
-        backends.ledger, backends.trainer, intent, backends.waits, again=again, on_event=on_event
-    )
-    if isinstance(existing, Archived | InFlight):
-        try:
+    ledger, trainer, waits = backends.ledger, backends.trainer, backends.waits
+    try:
+        existing = find_existing(ledger, trainer, intent, waits, again=again, on_event=on_event)
+        if isinstance(existing, Archived | InFlight):
             return _joined(run, existing, backends, on_event)
-        except DatasetNotFetched as error:
-            _once_more(run, existing.submission, path, error, on_event)
+    except DatasetNotFetched as error:
+        _once_more(run, path, backends, error, on_event)
     if not path.exists():
         raise no_dataset(run)
     quote = _approved(backends, approve)
@@ -245,10 +246,9 @@ def follow(
     return Training(run, submission, prediction)
 
 
-def may_submit_once_more(run: Run, refused: Submission, path: Path) -> bool:
-    """Whether a run may submit again what was refused; path: of its zip."""
-    ours = refused.intent.run_id == run.id
-    return path.exists() and not (ours and refused.intent.attempt > 1)
+def may_submit_once_more(run: Run, path: Path, ledger: Ledger) -> bool:
+    """Whether a run may submit again what was refused, never a third time; path: of its zip."""
+    return path.exists() and ledger.attempt_of(run.id) <= ATTEMPTS
 
 
 def take_up(
@@ -289,13 +289,13 @@ def _submit_and_join(
     That was a refusal (the provider's code 1402), so the second one has a key of its own.
     """
     run = upload.run
-    outcome = _submitted(upload, backends, on_event, again=again, quote=quote)
     try:
+        outcome = _submitted(upload, backends, on_event, again=again, quote=quote)
         return _joined(run, outcome, backends, on_event)
     except DatasetNotFetched as error:
         if upload.path is None:
             raise
-        _once_more(run, outcome.submission, upload.path, error, on_event)
+        _once_more(run, upload.path, backends, error, on_event)
         fresh = put_dataset(run, upload.path, upload.sha256, backends, on_event)
     outcome = _submitted(fresh, backends, on_event, again=again, quote=quote)
     return _joined(run, outcome, backends, on_event)
@@ -359,11 +359,12 @@ def _joined(
 
 
 def _once_more(
-    run: Run, refused: Submission, path: Path, error: DatasetNotFetched, on_event: Listener
+    run: Run, path: Path, backends: Backends, error: DatasetNotFetched, on_event: Listener
 ) -> None:
     """Let a run whose data URL could not be fetched submit a second time, and no third one."""
-    if not may_submit_once_more(run, refused, path):
+    if not may_submit_once_more(run, path, backends.ledger):
         raise error
+    delete_datasets(run, backends.store, on_event)  # the next one has a key of its own
     _say(on_event, "train", f"{error.why} Uploading and submitting it once more.")
     run.update(status="prepared", error=None)
 

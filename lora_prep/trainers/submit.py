@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from lora_prep.errors import (
     ConfigurationError,
+    DatasetNotFetched,
     LoraPrepError,
     NeedsAttention,
     SubmissionUnknown,
@@ -347,7 +348,8 @@ def _check_settled(settled: Reconciled, submission: Submission) -> None:
 
 
 def _ended(submission: Submission) -> TrainingFailed:
-    return TrainingFailed(
+    kind = DatasetNotFetched if submission.state is State.REFUSED else TrainingFailed
+    return kind(
         f"The training {submission.prediction_id or submission.key} has ended without a LoRA.",
         why=submission.reason or f"It is {submission.state.value}.",
         fix="Run it again: that is a new submission.",

@@ -109,6 +109,8 @@ def _client(
     status = dispatch(words)
     sys.stdout.flush()
     sys.stderr.flush()
+    # multiprocessing's fork server says 255 when it has missed the end of one of many children.
+    stdout.with_suffix(".status").write_text(str(status))
     os._exit(status)
 
 

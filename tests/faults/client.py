@@ -24,7 +24,7 @@ END_S = 120.0
 LIFE_S = 60.0
 ARCHIVED, TRAINING_FAILED, UNKNOWN, ARCHIVE_FAILED, TEMPORARY = 0, 6, 7, 8, 75
 AGAIN = {ARCHIVE_FAILED, TEMPORARY}  # what says itself that the same again can help
-KILLED = -signal.SIGKILL
+KILLED, MISSED = -signal.SIGKILL, 255
 
 
 class Wrong(AssertionError):
@@ -142,6 +142,9 @@ class Client:
         start = cold if self.scenario.cold else warm
         process = start([*words, "--json"], self.environment, stdout, stderr, file, line)
         status = self._watch(process, kill if not line else None)
+        if status == MISSED:
+            told = stdout.with_suffix(".status")
+            status = int(told.read_text()) if told.exists() else KILLED
         if status == KILLED:
             return status, {}
         try:
