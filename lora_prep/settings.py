@@ -260,14 +260,17 @@ def home_folder() -> Path:
     """
     chosen = os.environ.get(HOME_VARIABLE)
     home = Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("lora-prep"))
+    fix = f"Set {HOME_VARIABLE} to a folder that you may write."
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"The folder {home} cannot be made.",
-            why=f"{error.strerror}.",
-            fix=f"Set {HOME_VARIABLE} to a folder that you may write.",
+            f"The folder {home} cannot be made.", why=f"{error.strerror}.", fix=fix
         ) from error
+    if not os.access(home, os.W_OK | os.X_OK):  # said now: not after a minute of work
+        raise ConfigurationError(
+            f"The folder {home} cannot be written.", why="It is not yours to write.", fix=fix
+        )
     return home.resolve()
 
 

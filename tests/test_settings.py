@@ -11,6 +11,7 @@ import pytest
 
 from lora_prep.errors import ConfigurationError, LoraPrepError, UnknownSetting
 from lora_prep.settings import Settings, home_folder, load_settings, load_settings_with_origins
+from tests.sample import as_ordinary_user
 
 SECRET = "wsk-0123456789abcdef"
 
@@ -364,3 +365,14 @@ def test_a_home_folder_that_cannot_be_made_is_a_configuration_error(
         monkeypatch.setenv("LORA_PREP_HOME", str(home))
         with pytest.raises(ConfigurationError, match="file"):
             home_folder()
+
+
+def test_a_home_folder_that_cannot_be_written_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORA_PREP_HOME", ".")
+    tmp_path.chmod(0o555)
+    said = as_ordinary_user(tmp_path, lambda: str(home_folder()))
+    tmp_path.chmod(0o755)
+    assert "ConfigurationError" in said
+    assert "cannot be written" in said
