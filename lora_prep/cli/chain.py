@@ -37,6 +37,7 @@ REHEARSAL_LAST = "This was a rehearsal: the LoRA is well-formed and changes noth
 NAME_WIDTH = 60
 """Columns of a table that one very long file name must not widen."""
 
+TriggerWord = Annotated[str | None, Parameter(help="The word that captions must hold once.")]
 Folder = Annotated[Path, Parameter(help="The folder of photos of one person.")]
 
 
@@ -126,10 +127,11 @@ def inspect(
     /,
     *,
     dataset: DatasetFlags = DatasetFlags(),
+    trigger_word: TriggerWord = None,
     session: SessionParameter,
 ) -> None:
     """A verdict for every file of the folder, with its reason, and the report. Sends nothing."""
-    settings = load_settings(settings_flags(dataset))
+    settings = load_settings(settings_flags(dataset, TrainingFlags(trigger_word=trigger_word)))
     this = new_run()
     session.result = lambda: this.record().get("inspection", {"schema": 1})
     selection = steps.inspect(folder, settings=settings, run=this, on_event=session.on_event)
@@ -147,9 +149,7 @@ def prepare(
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The zip to write.")],
     dataset: DatasetFlags = DatasetFlags(),
-    trigger_word: Annotated[
-        str | None, Parameter(help="The word that captions must hold once.")
-    ] = None,
+    trigger_word: TriggerWord = None,
     session: SessionParameter,
 ) -> None:
     """Judge, select and crop the photos of a folder, and write the zip a trainer reads."""
