@@ -49,7 +49,7 @@ from lora_prep.trainers import (
 )
 from pipelines.backends import PROVIDER, Backends, request_for
 from pipelines.cleaning import delete_datasets, give_up, surely_unsent
-from pipelines.runs import Run, run_by_id
+from pipelines.runs import Run, find_run_of_data, run_by_id
 from pipelines.values import Quote, Training, Upload
 
 __all__ = [
@@ -171,10 +171,11 @@ def put_into_bucket(
 def upload_of_url(run: Run, data_url: str, backends: Backends) -> Upload:
     """Return what is known of a zip that is somewhere already, by the link to it.
 
-    Where `upload` put it the run knows its hash; else the link without its query stands for it.
+    The run that uploaded it knows its hash, whichever run it is trained for now; else the link
+    without its query stands for it.
     """
     attempt = backends.ledger.attempt_of(run.id)
-    dataset = run.record().get("dataset", {})
+    dataset = (find_run_of_data(data_url) or run).record().get("dataset", {})
     bucket, _, key = dataset.get("object", "").removeprefix("s3://").partition("/")
     if key:
         return Upload(

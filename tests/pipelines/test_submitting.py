@@ -24,7 +24,7 @@ from lora_prep.trainers import State, adopt_prediction, resolve_not_submitted, r
 from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.runs import Run, new_run
-from pipelines.submitting import obtain, take_up, upload_of_url
+from pipelines.submitting import obtain, put_into_bucket, take_up, upload_of_url
 from tests.pipelines.conftest import Paid
 from tests.trainer_service.helpers import jpeg, zip_of
 
@@ -360,6 +360,23 @@ def test_a_link_is_trained_once(paid: Start) -> None:
         )
         assert first.submission.prediction_id == second.submission.prediction_id
         backends.store.delete(key)
+    assert trainer.accepted == 1
+
+
+def test_a_link_of_our_own_upload_is_trained_once_too(paid: Start) -> None:
+    trainer = paid()
+    run, path, sha256 = new_set()
+    with trainer.backends() as backends:
+        key = put_into_bucket(run, path, sha256, backends.store).key
+        links = [backends.store.presign(key, timedelta(hours=hours)).url for hours in (1, 2)]
+        # A run is one training: whoever trains its zip once more has a run of its own.
+        first, second = (
+            steps.train(upload_of_url(whose, link, backends), backends)
+            for whose, link in zip((run, new_run()), links, strict=True)
+        )
+        assert first.submission.prediction_id == second.submission.prediction_id
+        assert len(zips(backends, run)) == 1, "it is the first one's, which has not archived yet"
+        assert train(new_run(), path, sha256, backends).reused is True
     assert trainer.accepted == 1
 
 
