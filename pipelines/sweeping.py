@@ -11,7 +11,7 @@ from lora_prep.errors import LoraPrepError, TemporaryError
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import Prediction, PredictionStatus
 from lora_prep.settings import Settings
-from lora_prep.trainers import State, with_overrides
+from lora_prep.trainers import State, adopt_prediction, with_overrides
 from pipelines.archiving import archive
 from pipelines.backends import Backends
 from pipelines.runs import Run, new_run, run_by_id
@@ -86,12 +86,15 @@ def _in_bucket(backends: Backends) -> set[str]:
 
 
 def _archived(prediction: Prediction, backends: Backends, on_event: Listener) -> Swept:
-    submission = backends.ledger.of_prediction(backends.trainer.origin, prediction.id)
-    run = run_by_id(submission.intent.run_id) if submission else None
-    if run and (_keeps_elsewhere(run, backends.settings) or _is_busy(run)):
-        return Swept(prediction.id, left_to=run.id)
+    fresh = new_run()
     try:
-        training = take_up(prediction.id, new_run(), backends, on_event)
+        submission = adopt_prediction(
+            backends.ledger, backends.trainer, prediction.id, run_id=fresh.id
+        )
+        run = run_by_id(submission.intent.run_id)
+        if run and (_keeps_elsewhere(run, backends.settings) or _is_busy(run)):
+            return Swept(prediction.id, left_to=run.id)
+        training = take_up(prediction.id, fresh, backends, on_event)
         return Swept(prediction.id, archive(training, backends, on_event))
     except LoraPrepError as error:
         return Swept(prediction.id, error=error)

@@ -182,11 +182,15 @@ class Transaction:
         return [_submission(row) for row in self._connection.execute(query).mappings()]
 
     def owners(self, origin: str, ids: list[str]) -> dict[str, str]:
-        """Return the submission keys that own predictions: {prediction id: key}."""
+        """Return the submissions that were sent as these predictions: {prediction id: key}."""
         owned: dict[str, str] = {}
         for start in range(0, len(ids), BATCH):
-            query = sa.select(ROWS.c.prediction_id, ROWS.c.key).where(
-                ROWS.c.origin == origin, ROWS.c.prediction_id.in_(ids[start : start + BATCH])
+            query = sa.select(
+                ROWS.c.prediction_id, ROWS.c.key
+            ).where(
+                ROWS.c.origin == origin,
+                ROWS.c.object_key != "",  # that of what was merely entered is not known
+                ROWS.c.prediction_id.in_(ids[start : start + BATCH]),
             )
             owned.update((row.prediction_id, row.key) for row in self._connection.execute(query))
         return owned

@@ -257,6 +257,8 @@ class Ledger(LedgerRows):
     def adopt(self, submission: Submission, prediction_id: str) -> bool:
         """Give a lost submission the prediction that was found; False: it has changed meanwhile.
 
+        A row that was merely entered yields it: who took it over did not know whose it is.
+
         Raises:
             ConfigurationError: the prediction belongs to another submission.
         """
@@ -266,12 +268,24 @@ class Ledger(LedgerRows):
             "submitted_at": submission.posted_at.timestamp(),
         }
         try:
-            if self._change(submission, {State.POSTING, State.UNKNOWN}, values):
-                return True
+            with self._database.transaction() as rows:
+                holder = rows.read_prediction(submission.intent.origin, prediction_id)
+                if holder and holder.intent.entered:
+                    self._yield(rows, holder, submission)
+                before = {State.POSTING, State.UNKNOWN}
+                if rows.change(
+                    submission.key, before, self._values(**values), token=submission.token
+                ):
+                    return True
+                raise Conflict("the submission has changed")  # and nothing was yielded
         except Conflict as error:
+            row = self.get(submission.key)
+            if row is not None and row.prediction_id == prediction_id:
+                return True
+            holder = self.of_prediction(submission.intent.origin, prediction_id)
+            if holder is None or holder.intent.entered:
+                return False
             raise _owned_by_another(prediction_id) from error
-        row = self.get(submission.key)
-        return row is not None and row.prediction_id == prediction_id
 
     def enter(self, intent: Intent, prediction_id: str) -> Submission:
         """Enter a prediction that was submitted elsewhere, or return the row that has it.
@@ -323,6 +337,15 @@ class Ledger(LedgerRows):
         self._set(key, AT_PROVIDER, state=State.CANCELLED, guard=None)
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
+
+    def _yield(self, rows: Transaction, entered: Submission, to: Submission) -> None:
+        """Take its prediction from a row that was entered; what it archived stays archived."""
+        values = self._values(
+            state=State.ARCHIVED if entered.state is State.ARCHIVED else State.CANCELLED,
+            prediction_id=None,
+            reason=f"It is the training of the run {to.intent.run_id}.",
+        )
+        rows.change(entered.key, {entered.state}, values, token=entered.token)
 
     def _free(self, rows: Transaction, row: Submission, reason: str, *, before: set[State]) -> bool:
         values = self._values(state=State.RELEASED, guard=None, reason=reason)

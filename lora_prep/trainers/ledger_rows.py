@@ -48,6 +48,11 @@ class LedgerRows:
             return 1
         return last.intent.attempt + (last.state in OVER)
 
+    def lost(self, origin: str) -> list[Submission]:
+        """Return what may have been sent to a trainer, without its id."""
+        with self._database.transaction() as rows:
+            return rows.read_all(origin=origin, states={State.POSTING, State.UNKNOWN})
+
     def in_flight(self, origin: str) -> list[Submission]:
         """Return what a trainer has, or may have: it counts against its limit."""
         states = {*NOT_SETTLED, State.SUBMITTED}
@@ -55,7 +60,10 @@ class LedgerRows:
             return rows.read_all(origin=origin, states=states)
 
     def owners(self, origin: str, ids: Iterable[str]) -> dict[str, str]:
-        """Return which of these predictions belong to which submission: {id: key}."""
+        """Return which of these predictions were sent as which submission: {id: key}.
+
+        One that was merely entered is nobody's here: it may be a submission whose answer was lost.
+        """
         with self._database.transaction() as rows:
             return rows.owners(origin, list(ids))
 

@@ -8,6 +8,7 @@ from lora_prep.errors import ConfigurationError, TemporaryError
 from lora_prep.trainers.client import TrainerClient
 from lora_prep.trainers.ledger import Ledger
 from lora_prep.trainers.reconcile import (
+    Cannot,
     Found,
     Waits,
     check_same_trainer,
@@ -79,13 +80,19 @@ def adopt_prediction(
 ) -> Submission:
     """Enter a training that was submitted elsewhere; one that the ledger has is returned.
 
+    A submission whose answer was lost gets it, where the list shows that it is that one: else its
+    run would look for it in vain, and pay for another.
+
     Raises:
-        ResultExpired, TemporaryError, CredentialsError: the trainer does not show it.
+        ResultExpired, TemporaryError, CredentialsError: the trainer does not show it, or an answer
+            is lost and the list cannot be read.
         ConfigurationError: the run has a training already.
     """
     if known := ledger.of_prediction(client.origin, prediction_id):
         return known
     prediction = client.result(prediction_id)
+    if lost := _lost_one(ledger, client, prediction.id):
+        return lost
     intent = Intent(
         run_id=run_id,
         attempt=1,
@@ -98,6 +105,17 @@ def adopt_prediction(
         account=client.account,
     )
     return ledger.enter(intent, prediction.id)
+
+
+def _lost_one(ledger: Ledger, client: TrainerClient, prediction_id: str) -> Submission | None:
+    """Return the submission whose lost answer was this prediction, with its id from here on."""
+    for row in ledger.lost(client.origin):
+        match look_for(ledger, client, row):
+            case Found(found) if found == prediction_id and ledger.adopt(row, found):
+                return ledger.get(row.key)
+            case Cannot(error):
+                raise error
+    return None
 
 
 def _check_lost(ledger: Ledger, submission: Submission) -> None:

@@ -89,6 +89,11 @@ class Intent:
         return f"{self.run_id}-{self.attempt}"
 
     @property
+    def entered(self) -> bool:
+        """Whether it was never ours to send: a training from elsewhere, whose data nobody knows."""
+        return not self.object_key
+
+    @property
     def location(self) -> Location:
         """Where the data URL leads."""
         return Location(self.bucket, self.object_key)

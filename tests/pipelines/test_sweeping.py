@@ -13,6 +13,7 @@ import pytest
 from lora_prep.archive import ArchiveState, read_journal, verify_archives
 from lora_prep.stores import sidecar_key
 from lora_prep.trainers import wait_for_end
+from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.runs import new_run, run_by_id
 from pipelines.submitting import obtain
@@ -20,7 +21,7 @@ from pipelines.sweeping import sweep
 from tests.cli.command import in_process
 from tests.cli.schemas import valid
 from tests.pipelines.conftest import Paid
-from tests.pipelines.test_submitting import new_set, train
+from tests.pipelines.test_submitting import Killed, killed, new_set, train, zips
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., Paid]
@@ -97,6 +98,25 @@ def test_a_run_with_a_bucket_of_its_own_is_left_to_resume(paid: Start) -> None:
         run.update(opened={"trainer_url": "x", "store": {"url": "s3://other"}})
         (swept,) = sweep(backends)
     assert (swept.left_to, swept.result, swept.error) == (run.id, None, None)
+
+
+def test_a_training_whose_answer_was_lost_is_archived_by_the_run_that_paid_for_it(
+    paid: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = paid()
+    run, path, sha256 = new_set()
+    with trainer.backends() as backends:
+        with monkeypatch.context() as patch:
+            patch.setattr("lora_prep.trainers.submit._keep", killed)
+            with pytest.raises(Killed):
+                train(run, path, sha256, backends)
+        wait_for_end(backends.trainer, trainer.api.list()["items"][0]["id"], backends.pace)
+        (swept,) = sweep(backends)
+        assert swept.result is not None
+        assert swept.result.run == run
+        assert zips(backends, run) == []
+        assert steps.resume(run, backends).reused is False
+    assert trainer.accepted == 1
 
 
 def test_a_run_that_is_being_worked_on_is_left_alone(paid: Start) -> None:

@@ -111,3 +111,55 @@ def test_a_training_from_elsewhere_is_taken_over(desk: Desk) -> None:
     assert adopt_prediction(desk.ledger, desk.client, "task0000", run_id="run10") == row
     with pytest.raises(LoraPrepError, match="does not know"):
         adopt_prediction(desk.ledger, desk.client, "nothing", run_id="run11")
+
+
+def test_a_lost_submission_gets_its_training_whoever_takes_that_over(desk: Desk) -> None:
+    desk.served.faults = [DROP_AFTER]
+    assert isinstance(desk.once(), Unknown)
+    row = adopt_prediction(desk.ledger, desk.client, "task0000", run_id="run9")
+    assert (row.key, row.state) == ("run1-1", State.SUBMITTED)
+    assert desk.ledger.of_run("run9") is None
+    assert isinstance(desk.submit(), InFlight)
+    assert desk.served.posts == 1
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_what_was_taken_over_unknowingly_goes_back_to_the_submission_that_it_is(
+    desk: Desk, archived: bool
+) -> None:
+    """A list without inputs cannot tell whose it is; one that shows them again does."""
+    desk.served.faults, desk.served.inputs = [DROP_AFTER], "hidden"
+    assert isinstance(desk.once(), Unknown)
+    entered = adopt_prediction(desk.ledger, desk.client, "task0000", run_id="run9")
+    if archived:
+        desk.ledger.archived(entered.key)
+    with pytest.raises(NeedsAttention) as raised:
+        desk.submit()
+    assert raised.value.candidates == ("task0000",)
+    desk.served.inputs = "shown"
+    assert isinstance(desk.submit(), InFlight)
+    assert desk.row() is State.SUBMITTED
+    assert desk.row("run9") is (State.ARCHIVED if archived else State.CANCELLED)
+    assert desk.served.posts == 1
+
+
+def test_nothing_is_taken_over_while_the_list_cannot_tell_whose_it_is(desk: Desk) -> None:
+    desk.served.faults = [DROP_AFTER]
+    assert isinstance(desk.once(), Unknown)
+    desk.served.list_status = 503
+    with pytest.raises(TemporaryError):
+        adopt_prediction(desk.ledger, desk.client, "task0000", run_id="run9")
+    assert desk.ledger.of_run("run9") is None
+
+
+def test_a_yielded_training_stays_where_it_was_if_the_submission_has_changed(desk: Desk) -> None:
+    desk.served.faults, desk.served.inputs = [DROP_AFTER], "hidden"
+    assert isinstance(desk.once(), Unknown)
+    lost = desk.ledger.of_run("run1")
+    assert lost
+    adopt_prediction(desk.ledger, desk.client, "task0000", run_id="run9")
+    assert desk.ledger.release(lost, "its owner says so")
+    assert not desk.ledger.adopt(lost, "task0000")
+    entered = desk.ledger.of_run("run9")
+    assert entered
+    assert (entered.state, entered.prediction_id) == (State.SUBMITTED, "task0000")
