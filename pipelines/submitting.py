@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lora_prep.addresses import host_and_port, is_loopback
-from lora_prep.archive import KEPT_FOR, find_archived, note_submitted
+from lora_prep.archive import KEPT_FOR, ArchiveState, find_archived, note_submitted, read_journal
 from lora_prep.errors import (
     ConfigurationError,
     CredentialsError,
@@ -26,7 +26,7 @@ from lora_prep.errors import (
     TrainingFailed,
 )
 from lora_prep.events import Event, Listener, ignore
-from lora_prep.model import StoredObject, TrainingRequest
+from lora_prep.model import Prediction, PredictionStatus, StoredObject, TrainingRequest
 from lora_prep.settings import Settings
 from lora_prep.stores import DataUrl, S3Store, check_fetchable, check_public, dataset_key
 from lora_prep.trainers import (
@@ -230,12 +230,13 @@ def follow(
             on_event,
             expected_s=ledger.expected_s(intent.origin, intent.model, intent.parameters),
         )
-    except ResultExpired as error:
-        if intent.account not in ("", client.account):
+    except (ResultExpired, TrainingFailed) as error:
+        if _is_downloaded(run, prediction_id):  # the provider is not needed any more
+            ledger.completed(submission.key)
+            done_here = Prediction(prediction_id, intent.model, PredictionStatus.COMPLETED)
+            return Training(run, submission, done_here)
+        if isinstance(error, ResultExpired) and intent.account not in ("", client.account):
             raise _another_key(prediction_id) from error
-        _ended(run, submission, backends, error, on_event)
-        raise
-    except TrainingFailed as error:
         _ended(run, submission, backends, error, on_event)
         raise
     ledger.completed(submission.key)
@@ -430,6 +431,16 @@ def _ended(
     refused = isinstance(error, DatasetNotFetched)
     backends.ledger.failed(submission.key, f"{error.what} {error.why}", refused=refused)
     give_up(run, backends.store, error, on_event, submission)
+
+
+def _is_downloaded(run: Run, prediction_id: str) -> bool:
+    """Whether every file came before a crash, so that only the bucket is missing."""
+    journal = read_journal(run.path / "lora")
+    return (
+        journal is not None
+        and journal.prediction_id == prediction_id
+        and journal.has(ArchiveState.DOWNLOADED)
+    )
 
 
 def _is_archived(submission: Submission, backends: Backends) -> bool:

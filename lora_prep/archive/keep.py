@@ -72,7 +72,7 @@ def archive_lora(
     when every one of them is kept. What lies in the bucket is never overwritten.
 
     Raises:
-        ResultExpired: the provider's link is dead, and nobody gives another.
+        ResultExpired: a file is not here yet, and there is no link, or a dead one and no other.
         LoraInvalid: a file is truncated, padded, or no LoRA; LoraBroken: its numbers are useless.
         ArchiveError: it could not be downloaded or kept, or the bucket gave back other bytes.
         StorageError, CredentialsError: the bucket failed.
@@ -114,7 +114,7 @@ class _Keeping:
             journal = replace(journal, deadline=seen_at + KEPT_FOR)
         if journal.has(ArchiveState.UPLOADED) and not self._is_there(journal):
             # It was moved or deleted, or another bucket is set now.
-            journal = replace(journal, state=ArchiveState.COMPLETED)
+            journal = replace(journal, state=ArchiveState.DOWNLOADED)
         return self._note(journal.at(ArchiveState.COMPLETED))
 
     def _is_there(self, journal: Journal) -> bool:
@@ -123,6 +123,15 @@ class _Keeping:
             return False
         heads = [(self.store.head(file.key), file.facts.size_bytes) for file in journal.files]
         return all(seen and seen.size_bytes == size_bytes for seen, size_bytes in heads)
+
+    def _is_here(self, journal: Journal) -> bool:
+        """Whether every file is here, sound: then no link is needed any more."""
+        here = [_sound(local_path(self.folder, file)) for file in journal.files]
+        wanted = [file.facts.sha256 for file in journal.files]
+        return bool(here) and [facts and facts.sha256 for facts in here] == wanted
+
+    def _key(self, facts: LoraFacts) -> str:
+        return self.store.key(lora_key(self.run_id, facts.sha256, _suffix(facts)))
 
     def _note(self, journal: Journal) -> Journal:
         write_journal(self.folder, journal)
@@ -133,13 +142,15 @@ class _Keeping:
     def _downloaded(self, journal: Journal, links: Links) -> Journal:
         if journal.has(ArchiveState.VERIFIED):  # the bucket has it; the copy here may be gone
             return journal
+        if journal.has(ArchiveState.DOWNLOADED) and self._is_here(journal):
+            files = [replace(file, key=self._key(file.facts)) for file in journal.files]
+            return self._note(journal.at(ArchiveState.DOWNLOADED, files))
         files = []
         for index, role in enumerate(links.roles()):
             # Their order is not reliable: what has a role is called by it.
             stem = str(index + 1) if role == "single" else role
             facts = self._fetched(stem, index, role, links, journal)
-            key = self.store.key(lora_key(self.run_id, facts.sha256, _suffix(facts)))
-            files.append(KeptFile(stem, role, facts, key))
+            files.append(KeptFile(stem, role, facts, self._key(facts)))
         return self._note(journal.at(ArchiveState.DOWNLOADED, files))
 
     def _fetched(

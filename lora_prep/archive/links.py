@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lora_prep.errors import ArchiveError, ConfigurationError
+from lora_prep.errors import ArchiveError, ConfigurationError, ResultExpired
 from lora_prep.model import Prediction, Role
 from lora_prep.trainers import role_of_output, trainer_of
 
@@ -25,8 +25,15 @@ class Links:
         """Return which LoRA each file is, by its name where the training gives several.
 
         Raises:
+            ResultExpired: there is no link at all.
             ArchiveError: one of several files is missing: they are one result.
         """
+        if not self._prediction.outputs:
+            raise ResultExpired(
+                f"The provider has no file of the training {self._prediction.id} any more.",
+                why="It is not whole on this machine either.",
+                fix="Results live 7 days; train it once more.",
+            )
         roles = _roles(self._prediction)
         expected = _expected(self._prediction.model)
         if len(expected) > 1 and len(roles) < len(expected):

@@ -405,6 +405,33 @@ def test_a_training_that_is_gone_for_good_may_be_paid_again(paid: Start) -> None
     assert trainer.accepted == 2
 
 
+@pytest.mark.parametrize("copy", ["whole", "damaged"])
+def test_what_came_whole_needs_no_provider_any_more(
+    copy: str, paid: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket was away until the provider had forgotten the training."""
+    trainer = paid()
+    run, path, sha256 = new_set()
+    with trainer.backends() as backends:
+        with monkeypatch.context() as patch:
+            patch.setattr("lora_prep.archive.keep._Keeping._upload", killed)
+            with pytest.raises(Killed):
+                train(run, path, sha256, backends)
+        submission = backends.ledger.of_run(run.id)
+        assert submission is not None
+        trainer.api.post("predictions/delete", ids=[submission.prediction_id])
+        if copy == "damaged":
+            (run.path / "lora" / "1.safetensors").write_bytes(b"x")
+            with pytest.raises(ResultExpired):
+                steps.resume(run, backends)
+        else:
+            assert steps.resume(run, backends).loras
+            assert train(new_run(), path, sha256, backends).reused is True
+        assert zips(backends, run) == []
+    assert run.record()["status"] == ("archived" if copy == "whole" else "failed")
+    assert trainer.accepted == 1
+
+
 def test_a_run_without_a_data_set_cannot_be_resumed(paid: Start) -> None:
     run = new_run()
     run.update(status="inspected")
