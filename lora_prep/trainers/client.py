@@ -132,11 +132,11 @@ class TrainerClient:
         if 400 <= answer.status < 500:
             raise self._refused(answer)
         try:
+            if not 200 <= answer.status < 300:  # whatever a gateway's words are: it is no refusal
+                raise NotAnEnvelope(f"HTTP {answer.status}")
             body = answer.json()
             if code := refusal_code(body):
                 raise refused(self._host, code, body, answer.retry_after_s)
-            if not 200 <= answer.status < 300:
-                raise NotAnEnvelope(f"HTTP {answer.status}")
             prediction = parse_prediction(body)
         except NotAnEnvelope as error:
             raise self._unknown(redacted(str(error))) from error

@@ -65,6 +65,8 @@ def test_submit_is_one_post_with_exactly_the_documented_body() -> None:
         (Answer(drop=True), SubmissionUnknown),
         (Answer(500), SubmissionUnknown),
         (Answer(502, b"<html>bad gateway</html>"), SubmissionUnknown),
+        (Answer(502, b'{"code": 400, "message": "no answer from the trainer"}'), SubmissionUnknown),
+        (Answer(504, b'{"code": 429, "message": "timed out"}'), SubmissionUnknown),
         (Answer(200, b"<html>hello</html>"), SubmissionUnknown),
         (Answer(200, b"{}"), SubmissionUnknown),
         (Answer(200, b'{"code": 200, "data": null}'), SubmissionUnknown),
