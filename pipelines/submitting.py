@@ -323,6 +323,7 @@ def _submitted(
                 waits,
                 on_event,
                 but_for=intent.key,
+                fresh_s=backends.pace.fresh_s,
             )
         return submit_or_follow(
             backends.ledger,

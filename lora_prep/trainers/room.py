@@ -29,6 +29,7 @@ def wait_for_room(
     on_event: Listener = ignore,
     *,
     but_for: str,
+    fresh_s: float = FRESH_S,
 ) -> None:
     """Wait until fewer than `most` trainings of this trainer and key are in flight.
 
@@ -36,16 +37,17 @@ def wait_for_room(
     two that find the last place both go on. The provider's 429 is the real limit, and submitting
     waits for that too; this spares it requests that it would refuse.
 
-    but_for: the key of the caller's own submission, which may have a row already.
+    but_for: the key of the caller's own submission, which may have a row already; fresh_s: as
+    `Pace.fresh_s`.
 
     Raises:
         TooManyRequests: there was no room for `waits.too_many_total_s`.
         TemporaryError: the ledger does not answer.
     """
     until = time.monotonic() + waits.too_many_total_s
-    doubted: set[str] = set()
+    doubted: dict[str, float] = {}
     while len(rows := _in_flight(ledger, client, but_for)) >= most:
-        rows = [row for row in rows if not _has_ended(ledger, client, row, doubted)]
+        rows = [row for row in rows if not _has_ended(ledger, client, row, doubted, fresh_s)]
         if len(rows) < most:
             return
         if time.monotonic() >= until:
@@ -69,44 +71,46 @@ def _in_flight(ledger: Ledger, client: TrainerClient, but_for: str) -> list[Subm
     ]
 
 
-def _has_ended(ledger: Ledger, client: TrainerClient, row: Submission, doubted: set[str]) -> bool:
+def _has_ended(
+    ledger: Ledger,
+    client: TrainerClient,
+    row: Submission,
+    doubted: dict[str, float],
+    fresh_s: float,
+) -> bool:
     """Ask whether a training has ended, and note it in the ledger.
 
-    Noting a failure allows a second payment. So what may be a passing fault of the provider (an id
-    it does not find, a time-out that may be the request's own) is believed when it is told twice;
-    `doubted` holds the keys of those that were told once.
+    Noting a failure allows a second payment. So what may be a passing fault of the provider is
+    believed when it is told twice: a time-out that may be the request's own, and an id that it does
+    not find if that lasts as long as `wait_for_end` would ask for it. `doubted`: since when, by key
+    of the submission.
     """
     if row.state is not State.SUBMITTED or row.prediction_id is None:
         return False
-    surely = row.key in doubted
+    since_s = doubted.get(row.key)
     try:
         prediction = client.result(row.prediction_id)
     except ResultExpired as error:
-        if surely and not _is_fresh(row):
-            ledger.failed(row.key, f"{error.what} {error.why}")
-            return True
-        doubted.add(row.key)
-        return False
+        missed_s = time.monotonic() - doubted.setdefault(row.key, time.monotonic())
+        if since_s is None or missed_s < fresh_s:
+            return False
+        ledger.failed(row.key, f"{error.what} {error.why}")
+        return True
     except LoraPrepError:  # no answer: it counts
         return False
     if prediction.status is PredictionStatus.COMPLETED:
         ledger.completed(row.key)
         return True
-    if prediction.status.terminal and (surely or prediction.error_code != TIMED_OUT):
+    if not prediction.status.terminal:
+        doubted.pop(row.key, None)
+        return False
+    if since_s is not None or prediction.error_code != TIMED_OUT:
         failure = failure_of(prediction)
         refused = isinstance(failure, DatasetNotFetched)
         ledger.failed(row.key, f"{failure.what} {failure.why}", refused=refused)
         return True
-    if prediction.status.terminal:
-        doubted.add(row.key)
-    else:
-        doubted.discard(row.key)
+    doubted[row.key] = time.monotonic()
     return False
-
-
-def _is_fresh(row: Submission) -> bool:
-    since = row.submitted_at or row.posted_at
-    return datetime.now(UTC) - since < timedelta(seconds=FRESH_S)
 
 
 def _full(
