@@ -76,8 +76,8 @@ def _kept(training: Training, backends: Backends, on_event: Listener) -> Result:
         _say(on_event, "archive", f"a LoRA of {facts} is in the bucket, {words}")
     delete_datasets(run, store, on_event, submission)
     note_cleaned(run.path / FOLDER)
-    if backends.settings.trainer.purge_remote and training.prediction:
-        _purge(training.prediction.id, backends, on_event)
+    if backends.settings.trainer.purge_remote and submission.prediction_id:
+        _purge(submission.prediction_id, backends, on_event)
     return result
 
 

@@ -244,12 +244,20 @@ def resume(
 
 
 def opened(settings: Settings) -> dict[str, Any]:
-    """Return what opens the same trainer and bucket again, whatever is set then; no secrets."""
+    """Return what opens the same trainer and bucket again, whatever is set then; no secrets.
+
+    Also what it may cost and whether the provider is to forget it, where that was said.
+    """
     asked = {"model", "trigger_word", "steps", "learning_rate", "lora_rank", "models"}
+    said = {"max_cost_usd", "purge_remote"}
     return {
         "trainer_url": choose(settings).trainer_url,
         "store": settings.store.model_dump(),
-        "trainer": settings.trainer.model_dump(include=asked),
+        "trainer": {
+            **settings.trainer.model_dump(include=asked),
+            # Not as defaults: those would hide a limit that is set now.
+            **settings.trainer.model_dump(include=said, exclude_defaults=True),
+        },
     }
 
 

@@ -135,6 +135,26 @@ def test_what_is_killed_before_its_photos_are_prepared_goes_on_with_the_trainer_
     assert "api_key" not in had
 
 
+def test_a_resumed_run_keeps_its_limit_and_what_the_provider_is_to_forget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LORA_PREP_TRAINER__MAX_COST_USD", "7")
+    run = new_run()
+    for said, limit, purge in (
+        ({}, 7, False),
+        ({"max_cost_usd": 5, "purge_remote": True}, 5, True),
+    ):
+        run.update(opened=steps.opened(load_settings({"trainer": said})))
+        resumed = load_settings(steps.as_opened(run, {})).trainer
+        assert (resumed.max_cost_usd, resumed.purge_remote) == (limit, purge)
+    flags = {"trainer": {"max_cost_usd": 9}}
+    assert load_settings(steps.as_opened(run, flags)).trainer.max_cost_usd == 9
+    monkeypatch.delenv("LORA_PREP_TRAINER__MAX_COST_USD")
+    run.update(opened=steps.opened(load_settings()))
+    monkeypatch.setenv("LORA_PREP_TRAINER__MAX_COST_USD", "3")
+    assert load_settings(steps.as_opened(run, {})).trainer.max_cost_usd == 3
+
+
 def test_the_record_grows_and_is_never_torn() -> None:
     run = new_run()
     assert run.record() == {}

@@ -288,6 +288,21 @@ def test_the_training_is_deleted_at_the_provider_when_asked(paid: Start) -> None
     assert trainer.accepted == 1
 
 
+def test_what_was_killed_before_it_was_deleted_there_is_deleted_by_resume(
+    paid: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = paid()
+    run, path, sha256 = new_set()
+    with trainer.backends(purge_remote=True) as backends:
+        with monkeypatch.context() as patch:
+            patch.setattr("pipelines.archiving._purge", killed)
+            with pytest.raises(Killed):
+                train(run, path, sha256, backends)
+        assert len(trainer.api.list()["items"]) == 1
+        assert steps.resume(run, backends).loras
+        assert trainer.api.list()["items"] == []
+
+
 def test_a_training_from_elsewhere_is_taken_over(paid: Start) -> None:
     trainer = paid()
     _, path, _ = new_set()
