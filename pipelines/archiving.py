@@ -17,8 +17,15 @@ from lora_prep.archive import (
     archive_lora,
     find_archived,
     note_cleaned,
+    put_back,
 )
-from lora_prep.errors import ArchiveError, LoraBroken, LoraPrepError, ResultExpired
+from lora_prep.errors import (
+    ArchiveError,
+    LoraBroken,
+    LoraPrepError,
+    ResultExpired,
+    TrainingFailed,
+)
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.guard import Guard
 from lora_prep.model import Lora, Prediction
@@ -26,7 +33,7 @@ from lora_prep.settings import Settings
 from lora_prep.trainers import Submission, wait_for_end
 from pipelines.backends import PROVIDER, Backends
 from pipelines.cleaning import delete_datasets, give_up
-from pipelines.runs import Run
+from pipelines.runs import Run, run_by_id
 from pipelines.values import Result, Training
 
 __all__ = ["FOLDER", "archive", "how_to_archive"]
@@ -84,15 +91,12 @@ def _kept(training: Training, backends: Backends, on_event: Listener) -> Result:
 def _archived(training: Training, backends: Backends, on_event: Listener) -> tuple[Lora, ...]:
     run, submission, store = training.run, training.submission, backends.store
     owner = submission.intent.run_id
-    if training.prediction is None:
-        if loras := find_archived(store, owner):
-            return loras
-        raise ArchiveError(
-            f"The LoRA that the run {owner} archived is not in the bucket {store.access.bucket}.",
-            why="It was moved or deleted, or another bucket is set now.",
-            fix="Set the bucket it is in, or train it once more with --again.",
-        )
     prediction = training.prediction
+    if prediction is None:
+        loras = find_archived(store, owner) or _put_back(training, backends, on_event)
+        if loras:
+            return loras
+        prediction = _asked_again(submission, backends, on_event)
 
     def ask() -> Prediction:
         # A dead link is not the end while the provider has the training: it gives another one.
@@ -107,6 +111,40 @@ def _archived(training: Training, backends: Backends, on_event: Listener) -> tup
         how=how_to_archive(backends, ask),
         on_event=on_event,
     )
+
+
+def _put_back(training: Training, backends: Backends, on_event: Listener) -> tuple[Lora, ...]:
+    """Archive the local copy of what the bucket has lost; () where there is none."""
+    submission = training.submission
+    run = run_by_id(submission.intent.run_id) or training.run
+    with run.alone():
+        if not (run.path / FOLDER).exists():
+            return ()
+        _say(on_event, "archive", "it is not in the bucket: looking for the copy on this machine")
+        return put_back(
+            _training_facts(submission, run, backends.settings),
+            run_id=submission.intent.run_id,
+            store=backends.store,
+            folder=run.path / FOLDER,
+            how=how_to_archive(backends),
+            on_event=on_event,
+        )
+
+
+def _asked_again(submission: Submission, backends: Backends, on_event: Listener) -> Prediction:
+    """Ask the provider for what was archived and is neither in the bucket nor here."""
+    try:
+        return wait_for_end(
+            backends.trainer, submission.prediction_id or "", backends.pace, on_event
+        )
+    except (ResultExpired, TrainingFailed) as error:
+        raise ArchiveError(
+            f"The LoRA that the run {submission.intent.run_id} archived is not in the bucket "
+            f"{backends.store.access.bucket}.",
+            why="It was moved or deleted, or another bucket is set now; this machine has no copy, "
+            "and the provider keeps none any more.",
+            fix="Set the bucket it is in, or train it once more with --again.",
+        ) from error
 
 
 def how_to_archive(backends: Backends, ask: Callable[[], Prediction] | None = None) -> How:

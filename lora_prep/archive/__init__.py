@@ -17,7 +17,7 @@ from lora_prep.archive.journal import (
     note_submitted,
     read_journal,
 )
-from lora_prep.archive.keep import How, archive_lora
+from lora_prep.archive.keep import How, archive_lora, put_back
 from lora_prep.archive.remote import check_object, check_url
 from lora_prep.archive.sidecar import (
     Archive,
@@ -57,6 +57,7 @@ __all__ = [
     "model_card",
     "note_cleaned",
     "note_submitted",
+    "put_back",
     "read_journal",
     "spoken",
     "verify_archives",

@@ -5,13 +5,14 @@ How far it has come stands in the journal; each step can be repeated, and repeat
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lora_prep.archive.card import model_card
 from lora_prep.archive.check import check_file
@@ -30,14 +31,15 @@ from lora_prep.archive.sidecar import TrainingFacts, find_archived, put_sidecar,
 from lora_prep.errors import ArchiveError, LoraBroken, LoraInvalid
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.guard import Guard
-from lora_prep.model import Lora, LoraFacts, Prediction, Role, StoredObject
+from lora_prep.model import Lora, LoraFacts, Prediction, PredictionStatus, Role, StoredObject
 from lora_prep.stores import S3Store, card_key, lora_key
 
-__all__ = ["How", "archive_lora", "local_path"]
+__all__ = ["How", "archive_lora", "local_path", "put_back"]
 
 BYTES = "application/octet-stream"
 UNVERIFIED = ".bin"  # the name's ending of a file of another format
 CARD = "README.md"
+SIDECAR = "lora.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,33 @@ def archive_lora(
     return _Keeping(prediction, facts, run_id, store, folder, how, on_event).run()
 
 
+def put_back(
+    facts: TrainingFacts,
+    *,
+    run_id: str,
+    store: S3Store,
+    folder: Path,
+    how: How = How(),
+    on_event: Listener = ignore,
+) -> tuple[Lora, ...]:
+    """Archive once more what an archive left in `folder`; the provider is asked for nothing.
+
+    For a bucket that has lost it, also when the provider keeps it no longer. Returns () when not
+    every file lies there with the bytes it was archived with.
+
+    Raises:
+        ArchiveError: other bytes lie where it belongs; nothing is overwritten.
+        StorageError, CredentialsError: the bucket failed.
+    """
+    journal, known = read_journal(folder), _read_sidecar(folder)
+    if journal is None or not journal.files or not known:
+        return ()
+    if not all(_is_whole(local_path(folder, file), file.facts) for file in journal.files):
+        return ()
+    prediction = Prediction(journal.prediction_id, facts.model, PredictionStatus.COMPLETED, ())
+    return _Keeping(prediction, facts, run_id, store, folder, how, on_event, known).again(journal)
+
+
 def local_path(folder: Path, file: KeptFile) -> Path:
     """Return where the local copy of a file lies."""
     return folder / f"{file.stem}{_suffix(file.facts)}"
@@ -87,7 +116,7 @@ def local_path(folder: Path, file: KeptFile) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Keeping:
-    """One training on its way into the bucket."""
+    """One training on its way into the bucket. known: what an earlier sidecar said of it."""
 
     prediction: Prediction
     facts: TrainingFacts
@@ -96,14 +125,27 @@ class _Keeping:
     folder: Path
     how: How
     on_event: Listener
+    known: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> tuple[Lora, ...]:
         links = Links(self.prediction, self.how.ask)
         journal = self._begin()
         journal = self._downloaded(journal, links)
+        return self._kept(journal)
+
+    def again(self, journal: Journal) -> tuple[Lora, ...]:
+        """Go on from the local copies, which are whole, into the bucket that is open now."""
+        files = [replace(file, key=self._key(file.facts)) for file in journal.files]
+        begun = replace(journal, state=ArchiveState.DOWNLOADED, files=tuple(files))
+        return self._kept(self._note(begun))
+
+    def _kept(self, journal: Journal) -> tuple[Lora, ...]:
         journal = self._uploaded(journal)
         journal = self._verified(journal)
         return self._committed(journal)
+
+    def _key(self, facts: LoraFacts) -> str:
+        return self.store.key(lora_key(self.run_id, facts.sha256, _suffix(facts)))
 
     def _begin(self) -> Journal:
         journal = read_journal(self.folder)
@@ -271,8 +313,8 @@ class _Keeping:
         loras = tuple(self._lora(file) for file in journal.files)
         if journal.has(ArchiveState.MANIFEST):
             return loras
-        sidecar = sidecar_of(self.prediction, self.facts, loras)
-        write_durably(self.folder / "lora.json", json.dumps(sidecar, indent=2))
+        sidecar = sidecar_of(self.prediction, self.facts, loras) | self.known
+        write_durably(self.folder / SIDECAR, json.dumps(sidecar, indent=2))
         self._put_card(loras)
         put_sidecar(self.store, self.run_id, sidecar)
         self._note(journal.at(ArchiveState.MANIFEST))
@@ -299,6 +341,23 @@ class _Keeping:
 
 def _suffix(facts: LoraFacts) -> str:
     return ".safetensors" if facts.verified else UNVERIFIED
+
+
+def _is_whole(path: Path, facts: LoraFacts) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == facts.sha256
+    except OSError:
+        return False
+
+
+def _read_sidecar(folder: Path) -> dict[str, Any]:
+    """Return what the local sidecar says of training, data set and tool; {} without one."""
+    try:
+        sidecar = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        return {name: sidecar[name] for name in ("training", "dataset", "tool")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _sound(path: Path) -> LoraFacts | None:

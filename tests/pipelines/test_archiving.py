@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from lora_prep.archive import read_journal
-from lora_prep.errors import LoraBroken
+from lora_prep.archive import find_archive, read_journal
+from lora_prep.errors import ArchiveError, LoraBroken
 from lora_prep.settings import load_settings
 from lora_prep.trainers import TrainerClient
 from pipelines import steps
 from pipelines.archiving import how_to_archive
 from pipelines.backends import Backends
+from pipelines.runs import Run
 from tests.pipelines.conftest import Paid
 from tests.pipelines.test_submitting import new_set, train, zips
 
@@ -78,3 +81,36 @@ def test_stopped_before_the_photos_are_deleted_they_are_deleted_by_resume(
         assert zips(backends, run) == []
     assert [one and one.state.value for one in states] == ["manifest", "cleaned"]
     assert trainer.accepted == 1
+
+
+def test_what_the_bucket_lost_comes_back_without_another_training(paid: Start) -> None:
+    trainer = paid()
+    run, path, sha256 = new_set()
+    with trainer.backends() as backends:
+        (first,) = train(run, path, sha256, backends).loras
+        known = json.loads((run.path / "lora" / "lora.json").read_text())
+
+        lose(run, backends)
+        (again,) = steps.resume(run, backends).loras  # from the copy on this machine
+        assert (again.object.key, again.facts) == (first.object.key, first.facts)
+        found = find_archive(backends.store, run.id)
+        assert found is not None
+        assert found.training == known["training"]
+
+        lose(run, backends)
+        shutil.rmtree(run.path / "lora")
+        (fetched,) = steps.resume(run, backends).loras  # the provider has it for 7 days
+        assert fetched.facts == first.facts
+
+        lose(run, backends)
+        (run.path / "lora" / "1.safetensors").write_bytes(b"damaged")
+        backends.trainer.delete_predictions([known["training"]["prediction_id"]])
+        with pytest.raises(ArchiveError, match="is not in the bucket"):
+            steps.resume(run, backends)
+    assert trainer.accepted == 1
+
+
+def lose(run: Run, backends: Backends) -> None:
+    """Delete all that is archived of a run from the bucket."""
+    for stored, _ in list(backends.store.listed(f"loras/{run.id}/")):
+        backends.store.delete(stored.key)
