@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lora_prep.addresses import is_loopback
 from lora_prep.errors import ConfigurationError, CredentialsError
 from lora_prep.redaction import redacted
+from lora_prep.stores.credentials import key_errors, no_key
 from lora_prep.stores.services import service_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def make_client(access: StoreAccess, *, checksums: bool = False) -> S3Client:
     server on this machine: one found in the environment would carry the photos away.
 
     Raises:
-        CredentialsError: the profile does not exist.
+        CredentialsError: the profile does not exist, or a half of the key is missing.
         ConfigurationError: boto3 cannot use the endpoint, the region or the AWS files.
     """
     import boto3
@@ -101,6 +102,8 @@ def make_client(access: StoreAccess, *, checksums: bool = False) -> S3Client:
             why="store.profile or AWS_PROFILE names it, the AWS configuration files do not.",
             fix="Correct the name, or make the profile with `aws configure --profile`.",
         ) from error
+    except key_errors() as error:
+        raise no_key("The S3 key is not whole.", error) from error
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(
             "The bucket's service cannot be used as it is configured.",

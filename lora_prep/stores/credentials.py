@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from lora_prep.errors import CredentialsError
+from lora_prep.redaction import redacted
+
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
-__all__ = ["KeyInUse", "key_in_use"]
+__all__ = ["KeyInUse", "key_errors", "key_in_use", "no_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,32 @@ def _ends_at(credentials: Credentials) -> datetime | None:
     except ValueError:
         return None
     return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
+def key_errors() -> tuple[type[Exception], ...]:
+    """Return what botocore raises when a key is not whole, or a login that gives one has ended."""
+    from botocore import exceptions as boto
+
+    return (
+        boto.NoCredentialsError,
+        boto.PartialCredentialsError,
+        boto.CredentialRetrievalError,
+        boto.TokenRetrievalError,
+        boto.SSOError,
+    )
+
+
+def no_key(what: str, error: Exception) -> CredentialsError:
+    """Return what is said of one of `key_errors`."""
+    from botocore.exceptions import NoCredentialsError
+
+    if isinstance(error, NoCredentialsError):
+        why = "Neither the environment nor the AWS files hold one."
+    else:
+        why = f"{redacted(str(error)).rstrip('.')}."
+    return CredentialsError(
+        what,
+        why=why,
+        fix="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or store.profile; "
+        "a login that has ended is renewed by: aws sso login",
+    )

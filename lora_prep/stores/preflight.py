@@ -24,11 +24,30 @@ __all__ = ["preflight"]
 
 CLOCK_WARN_S, CLOCK_FAIL_S = 60.0, 600.0  # S3 refuses what is signed 15 minutes off
 AWS_ENDPOINT = "https://s3.amazonaws.com"
+WRONG_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 ADVICE = {
     403: "The key may not see the bucket. Give it ListBucket: lora-prep store policy",
     404: "There is no such bucket: make it, or correct store.url.",
     301: "The bucket is in another region: set store.region.",
     400: "The service does not take the request: check store.region and store.endpoint_url.",
+}
+SOURCES = {
+    "env": "the environment",
+    "shared-credentials-file": "the AWS credentials file",
+    "config-file": "the AWS configuration file",
+    "explicit": "lora-prep's own server",
+    "sso": "an AWS login",
+    "assume-role": "a role of the AWS files",
+    "iam-role": "this machine's role",
+    "container-role": "this container's role",
+}
+"""Where a key comes from: botocore's word, and one for people."""
+ABILITIES = {
+    "checksums": "refuses a wrong checksum",
+    "md5": "refuses a damaged upload",
+    "conditional_put": "refuses to overwrite",
+    "ranges": "sends parts of a file",
+    "metadata": "keeps notes on a file",
 }
 PART_BYTES = 5 << 20  # the least that AWS takes
 
@@ -100,7 +119,8 @@ def _service(store: S3Store) -> Check:
 
 
 def _key(store: S3Store) -> Check:
-    used = store.key_in_use()
+    with store.errors("sign for"):
+        used = store.key_in_use()
     if used is None:
         return Check.failed(
             "key",
@@ -110,15 +130,15 @@ def _key(store: S3Store) -> Check:
                 fix="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or store.profile.",
             ),
         )
-    words = f"...{used.ending}, from {used.source}"
+    words = f"...{used.ending}, from {SOURCES.get(used.source, used.source)}"
     if not used.temporary:
-        return Check("key", "ok", f"{words}, without an end.")
-    end = f"{used.ends_at:%Y-%m-%d %H:%M} UTC" if used.ends_at else "an end that nobody tells"
+        return Check("key", "ok", f"{words}. It does not expire.")
+    end = f"expires {used.ends_at:%Y-%m-%d %H:%M} UTC" if used.ends_at else "nobody tells how long"
     return Check(
         "key",
         "warn",
-        f"{words}, temporary: {end}.",
-        "Links end with it. A key without end is safer.",
+        f"{words}, for a time: {end}.",
+        "Links die with it. A key that does not expire is safer.",
     )
 
 
@@ -154,17 +174,22 @@ def _server(store: S3Store) -> Check:
 
 
 def _bucket(store: S3Store) -> Check:
+    """List below the prefix. HeadBucket is refused to a key that may list no more than that."""
     from botocore.exceptions import ClientError
 
     try:
-        store.client.head_bucket(Bucket=store.access.bucket)
+        store.client.list_objects_v2(Bucket=store.access.bucket, Prefix=store.key(""), MaxKeys=1)
     except ClientError as error:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        kind = CredentialsError if status == 403 else StorageError
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        advice = ADVICE.get(status, "Check store.url.")
+        if code in WRONG_KEY:
+            advice = "The key is not one of this service: check both halves, and the endpoint."
+        kind = CredentialsError if status in {401, 403} else StorageError
         raise kind(
             f"The bucket {store.access.bucket} cannot be used.",
-            why=f"The server answers {status or 'nothing'}.",
-            fix=ADVICE.get(status, "Check store.url."),
+            why=f"The server answers {status or 'nothing'}: {redacted(code)}.",
+            fix=advice,
         ) from error
     return Check("bucket", "ok", f"{store.access.bucket} is there, and the key may see it.")
 
@@ -177,12 +202,14 @@ def _put(store: S3Store, key: str) -> Check:
 def _abilities(store: S3Store) -> Check:
     found = probe(store.client, store.access)
     names = [name for name in Capabilities.__slots__ if getattr(found, name)]
-    words = f"It has {', '.join(names) or 'none of what was looked for'}."
+    words = f"It {', '.join(map(ABILITIES.__getitem__, names)) or 'takes files'}."
+    if len(names) < len(ABILITIES):
+        words += " lora_prep makes up for the rest."
     if not found.md5:
         return Check(
             "abilities",
             "warn",
-            f"{words} A damaged upload is not refused.",
+            f"{words} It does not refuse a damaged upload.",
             "What is archived is read back and compared all the same.",
         )
     return Check("abilities", "ok", words)
@@ -293,6 +320,8 @@ def _lifecycle(store: S3Store) -> Check:
     state = lifecycle_state(store)
     if state.covers:
         return Check("lifecycle", "ok", state.words)
+    if state.rules is None:
+        return Check("lifecycle", "warn", state.words, "Your service's own pages show its rules.")
     return Check("lifecycle", "warn", state.words, "lora-prep store lifecycle offers a rule.")
 
 

@@ -45,7 +45,9 @@ def lifecycle_state(store: S3Store) -> LifecycleState:
     """Return which lifecycle rules the bucket has, as far as it tells."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    unknown = LifecycleState(False, "Whether it has lifecycle rules is unknown.", None)
+    unknown = LifecycleState(
+        False, "It does not tell whether it deletes data sets by itself; lora_prep does.", None
+    )
     rules: tuple[Rule, ...] = ()
     try:
         answer = store.client.get_bucket_lifecycle_configuration(Bucket=store.access.bucket)

@@ -19,7 +19,7 @@ from lora_prep.model import StoredObject
 from lora_prep.redaction import redacted
 from lora_prep.stores.access import StoreAccess, make_client
 from lora_prep.stores.capabilities import Capabilities
-from lora_prep.stores.credentials import KeyInUse, key_in_use
+from lora_prep.stores.credentials import KeyInUse, key_errors, key_in_use, no_key
 
 __all__ = ["DataUrl", "S3Store"]
 
@@ -315,16 +315,13 @@ class S3Store:
     def errors(self, action: str) -> Iterator[None]:
         """Turn boto's exceptions into ours at the door."""
         from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
-        except NoCredentialsError as error:
-            raise CredentialsError(
-                f"Cannot {action} the bucket {self.access.bucket}: there is no S3 key.",
-                why="Neither the environment nor the AWS files hold one.",
-                fix="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or store.profile.",
-            ) from error
+        except key_errors() as error:
+            what = f"Cannot {action} the bucket {self.access.bucket}: there is no S3 key."
+            raise no_key(what, error) from error
         except (BotoCoreError, Boto3Error, ClientError) as error:
             raise self._converted(action, error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,21 @@ def test_the_first_failure_ends_it_with_the_error_of_a_run(access: StoreAccess) 
     refused = looked_at(S3Store(dataclasses.replace(access, secret_key="wrong-secret-key")))
     (failed,) = (check.error for check in refused.values() if check.error)
     assert failed.code == "credentials"
+    assert "check both halves" in failed.fix
+
+
+def test_a_key_that_may_list_its_prefix_alone_passes(store: S3Store) -> None:
+    def asked(model: Any, **_: Any) -> None:
+        # Refused by AWS to a key of `store policy`: it names no prefix.
+        assert model.name != "HeadBucket"
+
+    store.client.meta.events.register("before-call.s3", asked)
+    assert looked_at(store)["bucket"].outcome == "ok"
+
+
+def test_what_the_bucket_does_not_tell_is_not_offered(kind: str, store: S3Store) -> None:
+    offered = "lora-prep store lifecycle" in looked_at(store)["lifecycle"].fix
+    assert offered is (kind == "seaweedfs")
 
 
 def test_a_hosted_trainer_needs_a_public_address(store: S3Store) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lora_prep.errors import CredentialsError, StorageError
-from lora_prep.stores import S3Store, StoreAccess, dataset_key, lora_key, sidecar_key
+from lora_prep.stores import S3Store, StoreAccess, dataset_key, lora_key, preflight, sidecar_key
 from tests.origin import closed_port
 
 pytestmark = pytest.mark.slow
@@ -75,6 +75,30 @@ def test_no_key_at_all_is_a_credentials_error(
     assert store.key_in_use() is None
     with pytest.raises(CredentialsError, match="no S3 key"):
         store.presign("a.zip", timedelta(hours=1))
+
+
+def test_half_a_key_and_a_login_that_ended_are_credentials_errors(
+    access: StoreAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = dataclasses.replace(access, access_key=None, secret_key=None)
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "only-half")
+        with pytest.raises(CredentialsError) as half:
+            S3Store(ours)
+    assert "AWS_SECRET_ACCESS_KEY" in half.value.why
+    files = tmp_path / "config"
+    files.write_text(
+        "[profile login]\nsso_start_url = https://sso.test/start\nsso_region = us-east-1\n"
+        "sso_account_id = 123456789012\nsso_role_name = one\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(files))
+    login = S3Store(dataclasses.replace(ours, profile="login"))
+    with pytest.raises(CredentialsError) as ended:
+        login.head("a/key")
+    assert "aws sso login" in ended.value.fix
+    found = {check.name: check for check in preflight(login)}
+    assert found["key"].error is not None
+    assert found["key"].error.code == "credentials"
 
 
 def test_a_missing_bucket_and_a_missing_object_are_storage_errors(
