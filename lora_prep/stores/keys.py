@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-__all__ = ["LORAS", "card_key", "dataset_key", "lora_key", "sidecar_key", "submission_of"]
+__all__ = ["LORAS", "ROOMS", "card_key", "dataset_key", "lora_key", "sidecar_key", "submission_of"]
 
 LORAS = "loras/"
 """Below it lies a folder for each run that was archived."""
+ROOMS = ("datasets/", LORAS, ".lora_prep/")
+"""All that is ours below a store's prefix. Without one the bucket may be others' too."""
 
 
 def dataset_key(submission_key: str, sha256: str, when: datetime) -> str:

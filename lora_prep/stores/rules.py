@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from lora_prep.stores.access import StoreAccess
+from lora_prep.stores.keys import LORAS
 from lora_prep.stores.services import service_of
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def lifecycle_state(store: S3Store) -> LifecycleState:
 
 def wanted_rules(access: StoreAccess) -> tuple[Rule, ...]:
     """Return the rules that would delete what a crash leaves: zips, their versions, parts."""
+    cut = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_DAYS}}
     return (
         {
             "ID": RULE_IDS[0],
@@ -77,12 +79,13 @@ def wanted_rules(access: StoreAccess) -> tuple[Rule, ...]:
             "Filter": {"Prefix": _below(access, "datasets/")},
             "Expiration": {"Days": DATASETS_DAYS},
             "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+            **cut,
         },
         {
             "ID": RULE_IDS[1],
             "Status": "Enabled",
-            "Filter": {"Prefix": _below(access, "")},
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_DAYS},
+            "Filter": {"Prefix": _below(access, LORAS)},  # without a prefix others' would be cut
+            **cut,
         },
     )
 

@@ -20,6 +20,7 @@ from lora_prep.redaction import redacted
 from lora_prep.stores.access import StoreAccess, make_client
 from lora_prep.stores.capabilities import Capabilities
 from lora_prep.stores.credentials import KeyInUse, key_errors, key_in_use, no_key
+from lora_prep.stores.keys import ROOMS
 
 __all__ = ["DataUrl", "S3Store"]
 
@@ -276,18 +277,23 @@ class S3Store:
                     yield stored, one["LastModified"]
 
     def abort_uploads(self, *, older_than: timedelta) -> int:
-        """Abort uploads in parts that were cut below the prefix; return how many."""
-        pages = self.client.get_paginator("list_multipart_uploads")
+        """Abort uploads in parts of ours that were cut; return how many."""
         until, aborted = datetime.now(UTC) - older_than, 0
         with self.errors("abort uploads in"):
-            for page in pages.paginate(Bucket=self.access.bucket, Prefix=self.key("")):
-                for one in page.get("Uploads", []):
-                    if one["Initiated"] < until:
-                        self.client.abort_multipart_upload(
-                            Bucket=self.access.bucket, Key=one["Key"], UploadId=one["UploadId"]
-                        )
-                        aborted += 1
+            for key, upload_id, begun_at in list(self._uploads()):
+                if begun_at < until:
+                    self.client.abort_multipart_upload(
+                        Bucket=self.access.bucket, Key=key, UploadId=upload_id
+                    )
+                    aborted += 1
         return aborted
+
+    def _uploads(self) -> Iterator[tuple[str, str, datetime]]:
+        pages = self.client.get_paginator("list_multipart_uploads")
+        for room in ROOMS:
+            for page in pages.paginate(Bucket=self.access.bucket, Prefix=self.key(room)):
+                for one in page.get("Uploads", []):
+                    yield one["Key"], one["UploadId"], one["Initiated"]
 
     def _delete_versions(self, key: str) -> None:
         pages = self.client.get_paginator("list_object_versions")

@@ -128,3 +128,22 @@ def test_a_wrong_key_opens_nothing_and_no_key_is_told(access: StoreAccess, file:
 def test_a_damaged_transfer_is_refused(store: S3Store, file: Path) -> None:
     """Every server that checks keys checks Content-MD5: one PUT cannot store other bytes."""
     assert store.capabilities.md5
+
+
+def test_cut_uploads_of_ours_are_aborted_and_nobody_else_s(access: StoreAccess) -> None:
+    store = S3Store(dataclasses.replace(access, prefix=""))  # then the bucket may be shared
+    bucket = access.bucket
+    begun = {
+        key: store.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        for key in ("datasets/2026/r-1/a.zip", "loras/r/r.safetensors", "theirs/film.mp4")
+    }
+    try:
+        assert store.abort_uploads(older_than=timedelta(minutes=1)) == 0
+        assert store.abort_uploads(older_than=timedelta(minutes=-1)) == 2
+        assert store.abort_uploads(older_than=timedelta(minutes=-1)) == 0
+        part = {"Bucket": bucket, "Key": "theirs/film.mp4", "UploadId": begun["theirs/film.mp4"]}
+        store.client.upload_part(**part, PartNumber=1, Body=b"x")
+    finally:
+        store.client.abort_multipart_upload(
+            Bucket=bucket, Key="theirs/film.mp4", UploadId=begun["theirs/film.mp4"]
+        )

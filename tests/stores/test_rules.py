@@ -21,7 +21,7 @@ def test_other_rules_stay_and_ours_are_replaced() -> None:
     assert len(once) == 3
     assert merged_rules(once, PEOPLE) == once
     moved = merged_rules(once, StoreAccess("photos", ""))
-    assert [rule["Filter"]["Prefix"] for rule in moved] == ["logs/", "datasets/", ""]
+    assert [rule["Filter"]["Prefix"] for rule in moved] == ["logs/", "datasets/", "loras/"]
 
 
 @pytest.mark.slow
