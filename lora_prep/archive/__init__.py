@@ -26,7 +26,7 @@ from lora_prep.archive.sidecar import (
     find_archive,
     find_archived,
 )
-from lora_prep.archive.use import comfyui_line, diffusers_line, inference_loras
+from lora_prep.archive.use import Inference, comfyui_line, diffusers_line, inference_loras
 from lora_prep.archive.verify import Found, verify_archives
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Converted",
     "Found",
     "How",
+    "Inference",
     "Journal",
     "Limits",
     "Target",

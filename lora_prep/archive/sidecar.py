@@ -131,9 +131,10 @@ def find_archive(store: S3Store, run_id: str) -> Archive | None:
     try:
         sidecar = json.loads(b"".join(store.read(key)))
         loras = tuple(_lora(store, file) for file in sidecar["files"])
-        return Archive(run_id, loras, dict(sidecar.get("training", {})))
+        training = dict(sidecar.get("training", {}))
     except (ValueError, KeyError, TypeError):  # not ours, or of a version nobody knows
         return None
+    return Archive(run_id, loras, training) if loras else None
 
 
 def archives(store: S3Store) -> Iterator[Archive | str]:

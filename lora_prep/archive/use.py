@@ -7,33 +7,41 @@ At the provider: `loras` of {path, scale}, and for Wan 2.2 `high_noise_loras` an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from lora_prep.model import Lora
 from lora_prep.stores import S3Store
 
-__all__ = ["comfyui_line", "diffusers_line", "inference_loras"]
+__all__ = ["Inference", "comfyui_line", "diffusers_line", "inference_loras"]
 
 SCALE = 1.0  # the API's default
 FIELDS = {"single": "loras", "high_noise": "high_noise_loras", "low_noise": "low_noise_loras"}
 
 
-def inference_loras(
-    store: S3Store, loras: Sequence[Lora], life: timedelta
-) -> dict[str, list[dict[str, Any]]]:
-    """Return what to paste into a request for a video, with links that were just signed.
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What to paste into a request for a video. expires_at: when the first of its links dies."""
 
-    Each link is a password for its file until it expires.
+    fields: dict[str, list[dict[str, Any]]] = field(repr=False)
+    expires_at: datetime
+
+
+def inference_loras(store: S3Store, loras: Sequence[Lora], life: timedelta) -> Inference:
+    """Return the `loras` of a request, with links that were just signed.
+
+    Each link is a password for its file until it expires; that may be before `life` is over, since
+    no link outlives the key that signs it.
 
     Raises:
         StorageError, CredentialsError: nothing could be signed.
     """
+    links = [store.presign(lora.object.key, life) for lora in loras]
     fields: dict[str, list[dict[str, Any]]] = {}
-    for lora in loras:
-        link = store.presign(lora.object.key, life).url
-        fields.setdefault(FIELDS[lora.role], []).append({"path": link, "scale": SCALE})
-    return fields
+    for lora, link in zip(loras, links, strict=True):
+        fields.setdefault(FIELDS[lora.role], []).append({"path": link.url, "scale": SCALE})
+    return Inference(fields, min(link.expires_at for link in links))
 
 
 def comfyui_line(loras: Sequence[Lora]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -129,8 +129,7 @@ def lora_use(
         archive = find_archive(bucket, _archived_as(this) if this else run)
         if archive is None:
             raise _not_archived(run, this, bucket)
-        expires_at = datetime.now(UTC) + life
-        fields = inference_loras(bucket, archive.loras, life)
+        inference = inference_loras(bucket, archive.loras, life)
         local = is_loopback(bucket.access.endpoint_url or "")
     lines = {"comfyui": comfyui_line(archive.loras), "diffusers": diffusers_line(archive.loras)}
     trigger_word = archive.training.get("trigger_word")
@@ -138,13 +137,14 @@ def lora_use(
         "schema": 1,
         "run": run,
         "trigger_word": trigger_word,
-        "inference": fields,
-        "expires_at": expires_at.isoformat(),
+        "inference": inference.fields,
+        "expires_at": inference.expires_at.isoformat(),
         **lines,
     }
-    session.answer(dumps(fields, indent=2))
+    session.answer(dumps(inference.fields, indent=2))
     for name, line in {"trigger word": trigger_word, **lines}.items():
         session.answer(f"{name:<14}{line}")
+    session.say(f"The links work until {inference.expires_at:%Y-%m-%d %H:%M} UTC.")
     if local:
         session.say("The bucket is on this machine: only programs here can fetch the links.")
 

@@ -211,6 +211,12 @@ def test_what_was_deleted_from_the_bucket_is_archived_again(store: S3Store, tmp_
         assert len(server.asked) == 1
 
 
+def test_a_sidecar_that_names_no_file_is_no_archive(store: S3Store) -> None:
+    sidecar = b'{"files": [], "training": {}}'
+    store.put_bytes(sidecar, store.key(sidecar_key("r20")), content_type="application/json")
+    assert find_archive(store, "r20") is None
+
+
 def test_the_journal_tells_how_far_it_came(store: S3Store, tmp_path: Path) -> None:
     note_submitted(tmp_path, "p1")
     seen = [read_journal(tmp_path)]

@@ -174,6 +174,7 @@ def test_verify_and_use_from_the_command_line(
         (link,) = used.json["inference"]["loras"]
         assert "X-Amz-Signature" in link["path"]
         assert used.json["trigger_word"] == "p3r5on"
+        assert "The links work until" in used.stderr
         checked = in_process(capsys, "lora", "check", lora.object.url, "--json")
         assert checked.status == 0, checked.stderr
         valid(checked.json, "lora-check")
