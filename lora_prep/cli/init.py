@@ -55,6 +55,7 @@ def init(
     }
     if path.exists():
         raise _exists(path)
+    load_settings()  # what is wrong elsewhere is no answer's fault
     values = _answers(session, {name: value for name, value in given.items() if value is not None})
     load_settings(values)  # what does not fit is said before anything is written
     _write(path, _text(values))
@@ -70,16 +71,25 @@ def _answers(session: Session, given: dict[str, Any]) -> dict[str, dict[str, Any
         rehearses = "url" not in values.get("store", {}) and section + name != "storeurl"
         value = given.get(name)
         if value is None and asking and not (rehearses and name in REHEARSING):
-            value = _ask(question)
+            value = _ask(section, name, question)
         if value not in (None, "", EMBEDDED):
             values.setdefault(section, {})[name] = value
     return values
 
 
-def _ask(question: str) -> str:
-    sys.stderr.write(f"{question}: ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip()
+def _ask(section: str, name: str, question: str) -> str:
+    """Ask until the answer fits; an empty one leaves the setting as it is."""
+    while True:
+        sys.stderr.write(f"{question}: ")
+        sys.stderr.flush()
+        if not (answer := sys.stdin.readline().strip()):
+            return ""
+        try:
+            load_settings({section: {name: answer}})
+        except ConfigurationError as error:
+            sys.stderr.write(f"{error.why}\n")
+        else:
+            return answer
 
 
 def _text(values: dict[str, dict[str, Any]]) -> str:

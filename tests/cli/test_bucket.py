@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +16,9 @@ from lora_prep.stores import dataset_key
 from lora_prep.trainers import Intent
 from pipelines.backends import connect_store, open_ledger
 from pipelines.leftovers import collect
-from tests.cli.command import Done, in_process, lora_prep
+from tests.cli.command import Done, command, in_process, lora_prep
 from tests.cli.schemas import valid
+from tests.origin import closed_port
 
 LIVE = timedelta(hours=24)
 
@@ -142,3 +146,23 @@ def test_init_writes_settings_without_secrets_and_never_over_others(home: Path) 
     path.unlink()
     assert lora_prep("init", "--store", "ftp://x").status == 2
     assert list(Path().iterdir()) == []
+
+
+def test_init_asks_again_what_does_not_fit(own_place: None, tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{closed_port()}"
+    typed = ["my-bucket", "s3://my-bucket", "127.0.0.1", nobody, "", "", "cheap", "5"]
+    ours, theirs = pty.openpty()
+    os.write(ours, "".join(f"{line}\n" for line in typed).encode())
+    quiet = os.environ | {"LORA_PREP_HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    done = subprocess.run(
+        command("init"), stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, env=quiet, timeout=60
+    )
+    said = os.read(ours, 1 << 16).decode()
+    for one in (ours, theirs):
+        os.close(one)
+    assert done.returncode == 2  # of the doctor: there is no key
+    assert said.count("Your bucket") == said.count("Its endpoint") == 2
+    assert "valid number" in said
+    store, trainer = load_settings().store, load_settings().trainer
+    assert (store.url, store.endpoint_url) == ("s3://my-bucket", nobody)
+    assert trainer.max_cost_usd == 5
