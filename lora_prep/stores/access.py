@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lora_prep.addresses import is_loopback
+from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.errors import ConfigurationError, CredentialsError
 from lora_prep.redaction import redacted
 from lora_prep.stores.credentials import key_errors, no_key
-from lora_prep.stores.services import service_of
+from lora_prep.stores.services import AWS, service_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -69,7 +69,8 @@ def make_client(access: StoreAccess, *, checksums: bool = False) -> S3Client:
 
     Raises:
         CredentialsError: the profile does not exist, or a half of the key is missing.
-        ConfigurationError: boto3 cannot use the endpoint, the region or the AWS files.
+        ConfigurationError: boto3 cannot use the endpoint, the region or the AWS files, or
+            these name an endpoint that the settings do not.
     """
     import boto3
     from botocore.config import Config
@@ -95,7 +96,7 @@ def make_client(access: StoreAccess, *, checksums: bool = False) -> S3Client:
             region_name=access.region or service.region_of(access.endpoint_url),
             profile_name=access.profile,
         )
-        return session.client("s3", endpoint_url=access.endpoint_url, config=config)
+        client = session.client("s3", endpoint_url=access.endpoint_url, config=config)
     except ProfileNotFound as error:
         raise CredentialsError(
             f"{error}.",
@@ -110,3 +111,11 @@ def make_client(access: StoreAccess, *, checksums: bool = False) -> S3Client:
             why=redacted(f"{error}"),
             fix="Check store.endpoint_url, store.region and the AWS configuration files.",
         ) from error
+    if access.endpoint_url is None and service_of(client.meta.endpoint_url) is not AWS:
+        raise ConfigurationError(
+            f"The AWS files lead to {host_and_port(client.meta.endpoint_url)}, not to AWS.",
+            why="A profile names an endpoint_url; addressing, region and every check go by "
+            "store.endpoint_url.",
+            fix=f"Set store.endpoint_url, too: {redacted(client.meta.endpoint_url)}",
+        )
+    return client

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-__all__ = ["SERVICES", "Service", "service_of"]
+__all__ = ["AWS", "SERVICES", "Service", "service_of"]
 
 Addressing = Literal["virtual", "path"]
 
@@ -44,7 +44,7 @@ class Service:
 
 AWS = Service(
     "AWS S3",
-    (".amazonaws.com",),
+    (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"),
     "virtual",
     None,
     checksums=True,

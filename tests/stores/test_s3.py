@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_prep.errors import CredentialsError, StorageError
+from lora_prep.errors import ConfigurationError, CredentialsError, StorageError
 from lora_prep.stores import S3Store, StoreAccess, dataset_key, lora_key, preflight, sidecar_key
 from tests.origin import closed_port
 
@@ -99,6 +99,21 @@ def test_half_a_key_and_a_login_that_ended_are_credentials_errors(
     found = {check.name: check for check in preflight(login)}
     assert found["key"].error is not None
     assert found["key"].error.code == "credentials"
+
+
+def test_an_endpoint_of_the_aws_files_is_not_taken_for_aws(
+    access: StoreAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "config"
+    files.write_text("[profile theirs]\nendpoint_url = https://s3.test\nregion = us-east-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(files))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    theirs = dataclasses.replace(access, profile="theirs", region=None)
+    with pytest.raises(ConfigurationError, match=r"lead to s3\.test"):
+        S3Store(dataclasses.replace(theirs, endpoint_url=None))
+    assert S3Store(theirs).head("a/key") is None  # the one of the settings wins
+    for region in ("eu-central-1", "cn-north-1"):
+        S3Store(StoreAccess("photos", region=region))
 
 
 def test_a_missing_bucket_and_a_missing_object_are_storage_errors(
