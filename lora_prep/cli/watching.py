@@ -48,6 +48,8 @@ def status(
         session.answer(_line(row))
     if any(row["soon"] for row in rows):
         session.say("Archive them with: lora-prep resume RUN, or all of them with: lora-prep sweep")
+    elif rows and run is None:
+        session.say("Go on with any of them: lora-prep resume RUN")
     elif not rows:
         session.say("Every result is archived.")
 
@@ -101,7 +103,7 @@ def archive_verify(*, store: StoreFlags = StoreFlags(), session: SessionParamete
             fix="A run's folder may still hold a good copy: move the bad object away, then "
             "lora-prep resume RUN",
         )
-    session.say(f"{len(found)} archived files are sound.")
+    session.say(f"{len(found)} archived files are sound." if found else "Nothing is archived yet.")
 
 
 def _row(run: Run, soon: timedelta) -> dict[str, Any]:

@@ -125,6 +125,8 @@ def test_status_lists_what_expires_first(capsys: Capture) -> None:
     assert "lora-prep sweep" in told.stderr
     one = in_process(capsys, "status", over.id, "--json").json
     assert [row["status"] for row in one["runs"]] == ["archived"]
+    soon.update(status="archived")
+    assert "lora-prep resume RUN" in in_process(capsys, "status").stderr  # also with days left
     missing = in_process(capsys, "status", "20260101t000000-abcdef")
     assert (missing.status, missing.error_code) == (2, "configuration")
 
