@@ -106,7 +106,7 @@ def put_back(
     if not all(_is_whole(local_path(folder, file), file.facts) for file in journal.files):
         return ()
     prediction = Prediction(journal.prediction_id, facts.model, PredictionStatus.COMPLETED, ())
-    return _Keeping(prediction, facts, run_id, store, folder, how, on_event, known).again(journal)
+    return _Keeping(prediction, facts, run_id, store, folder, how, on_event, known).run()
 
 
 def local_path(folder: Path, file: KeptFile) -> Path:
@@ -131,21 +131,9 @@ class _Keeping:
         links = Links(self.prediction, self.how.ask)
         journal = self._begin()
         journal = self._downloaded(journal, links)
-        return self._kept(journal)
-
-    def again(self, journal: Journal) -> tuple[Lora, ...]:
-        """Go on from the local copies, which are whole, into the bucket that is open now."""
-        files = [replace(file, key=self._key(file.facts)) for file in journal.files]
-        begun = replace(journal, state=ArchiveState.DOWNLOADED, files=tuple(files))
-        return self._kept(self._note(begun))
-
-    def _kept(self, journal: Journal) -> tuple[Lora, ...]:
         journal = self._uploaded(journal)
         journal = self._verified(journal)
         return self._committed(journal)
-
-    def _key(self, facts: LoraFacts) -> str:
-        return self.store.key(lora_key(self.run_id, facts.sha256, _suffix(facts)))
 
     def _begin(self) -> Journal:
         journal = read_journal(self.folder)
