@@ -194,7 +194,7 @@ def _followed(
             raise _ended(submission)
         case Unknown(submission):
             settled = reconcile(ledger, client, submission, waits, on_event)
-            _check_settled(settled, submission)
+            _check_settled(settled, submission, client)
     return None
 
 
@@ -229,6 +229,8 @@ def _send(
                 row = ledger.get(claim.submission.key)
             except TemporaryError:  # the row stays as it is: the next claim sees it as unknown
                 raise error from None
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise error.__cause__ from None  # the row says it; looking for it can wait
             return Unknown(row or claim.submission)
         except TooManyRequests as error:
             ledger.waiting(claim, error.why)
@@ -318,7 +320,7 @@ def _wait_for_id(
         row = ledger.get(submission.key)
 
 
-def _check_settled(settled: Reconciled, submission: Submission) -> None:
+def _check_settled(settled: Reconciled, submission: Submission, client: TrainerClient) -> None:
     run_id = submission.intent.run_id
     what = "The training was submitted, but the answer is lost: it may be running."
     fix = (
@@ -336,9 +338,10 @@ def _check_settled(settled: Reconciled, submission: Submission) -> None:
                 candidates=ids,
             )
         case Absent():
-            raise NeedsAttention(
-                what, why="The provider does not list it, which is no proof.", fix=fix
-            )
+            why = "The provider does not list it, which is no proof."
+            if submission.intent.account != client.account:
+                why += " It was sent with another key: ask with that one first."
+            raise NeedsAttention(what, why=why, fix=fix)
         case Cannot(error):
             raise SubmissionUnknown(
                 what,

@@ -42,6 +42,7 @@ from tests.trainers.provider import (
     HANG_AFTER,
     KEY,
     REFUSE,
+    SUBMIT_S,
     WAITS,
     client_of,
     intent_of,
@@ -100,6 +101,17 @@ def test_any_other_list_does_not(desk: Desk, fault: str) -> None:
     assert lost
     resolve_not_submitted(desk.ledger, desk.client, lost, WAITS)
     assert isinstance(desk.submit(), Submitted)
+
+
+def test_absence_from_the_list_of_another_key_says_so(desk: Desk) -> None:
+    desk.served.faults = [DROP_AFTER]
+    assert isinstance(desk.once(), Unknown)
+    desk.served.accepted = []  # keys see their own trainings only
+    desk.client = TrainerClient(desk.served.url, "another-key", submit_timeout_s=SUBMIT_S)
+    with desk.client, pytest.raises(NeedsAttention) as raised:
+        desk.submit()
+    assert "with another key" in raised.value.why
+    assert desk.row() is State.UNKNOWN
 
 
 @pytest.mark.slow
@@ -183,7 +195,9 @@ def test_an_interruption_while_sending_is_looked_for(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(desk.client._exchange, "send", interrupted)
-    assert isinstance(desk.once(), Unknown)
+    with pytest.raises(KeyboardInterrupt):  # once is enough: who stops it is not kept waiting
+        desk.submit()
+    assert desk.row() is State.UNKNOWN
     monkeypatch.undo()
     assert isinstance(desk.submit(), InFlight)
     assert desk.served.posts == 0
