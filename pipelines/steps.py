@@ -37,6 +37,8 @@ from pipelines.runs import Run, new_run
 from pipelines.submitting import (
     Approve,
     ask_price,
+    follow,
+    has_it_after_all,
     may_submit_once_more,
     no_dataset,
     obtain,
@@ -302,6 +304,8 @@ def _prepared(
 def _resumed(run: Run, backends: Backends, on_event: Listener, approve: Approve | None) -> Result:
     on_event = run.listener(on_event)
     submission, path = backends.ledger.of_run(run.id), run.path / "dataset.zip"
+    if submission and has_it_after_all(submission, backends):
+        return archive(follow(run, submission, backends, on_event), backends, on_event)
     if submission and submission.state in OVER:
         _go_on_after(submission, run, path, backends, on_event)
     known = submission.intent.dataset_sha256 if submission else None

@@ -56,6 +56,7 @@ __all__ = [
     "Approve",
     "ask_price",
     "follow",
+    "has_it_after_all",
     "may_submit_once_more",
     "no_dataset",
     "obtain",
@@ -246,6 +247,20 @@ def follow(
         expires_at=((prediction.created_at or datetime.now(UTC)) + KEPT_FOR).isoformat(),
     )
     return Training(run, submission, prediction)
+
+
+def has_it_after_all(submission: Submission, backends: Backends) -> bool:
+    """Whether the trainer has the LoRA of a training that was taken for lost.
+
+    An id that it did not know for a while is one; asking costs nothing, another training does.
+    """
+    if submission.state is not State.FAILED or not submission.prediction_id:
+        return False
+    try:
+        prediction = backends.trainer.result(submission.prediction_id)
+    except LoraPrepError:
+        return False
+    return prediction.status is PredictionStatus.COMPLETED and bool(prediction.outputs)
 
 
 def may_submit_once_more(run: Run, path: Path, ledger: Ledger) -> bool:

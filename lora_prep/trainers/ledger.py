@@ -320,9 +320,17 @@ class Ledger(LedgerRows):
         self._set(key, {State.SUBMITTED}, state=State.COMPLETED, completed_at=self._clock())
 
     def archived(self, key: str, loras: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Note that the LoRA is in the bucket; `loras` as in the JSON contract."""
+        """Note that the LoRA is in the bucket; `loras` as in the JSON contract.
+
+        What was taken for lost stands for its request again, unless another one does by now.
+        """
         before = {*AT_PROVIDER, *OVER, State.ARCHIVED}
-        self._set(key, before, state=State.ARCHIVED, loras=json.dumps(list(loras)))
+        values = self._values(state=State.ARCHIVED, loras=json.dumps(list(loras)))
+        with self._database.transaction() as rows:
+            row = rows.read(key=key)
+            if row and row.state is State.FAILED and _may_stand_again(rows, row.intent):
+                values["guard"] = row.intent.fingerprint
+            rows.change(key, before, values)
 
     def failed(self, key: str, reason: str, *, refused: bool = False) -> None:
         """Note that the trainer ended it without a LoRA, or no longer has it: it is free.
@@ -371,6 +379,12 @@ def _rows_of(rows: Transaction, intent: Intent) -> tuple[Submission | None, Subm
     """Return a submission's own row and the one that holds its guard; a rehearsal has none."""
     own = rows.read(key=intent.key)
     return own, None if intent.rehearsal else rows.read_guard(intent.fingerprint)
+
+
+def _may_stand_again(rows: Transaction, intent: Intent) -> bool:
+    if intent.rehearsal or intent.entered:
+        return False  # it never had a guard
+    return rows.read_guard(intent.fingerprint) is None
 
 
 def _owned_by_another(prediction_id: str) -> ConfigurationError:

@@ -20,7 +20,13 @@ from lora_prep.errors import (
     TooManyRequests,
     TrainingFailed,
 )
-from lora_prep.trainers import State, adopt_prediction, resolve_not_submitted, resolve_with
+from lora_prep.trainers import (
+    State,
+    adopt_prediction,
+    resolve_not_submitted,
+    resolve_with,
+    wait_for_end,
+)
 from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.runs import Run, new_run
@@ -444,6 +450,29 @@ def test_what_came_whole_needs_no_provider_any_more(
             assert train(new_run(), path, sha256, backends).reused is True
         assert zips(backends, run) == []
     assert run.record()["status"] == ("archived" if copy == "whole" else "failed")
+    assert trainer.accepted == 1
+
+
+def test_what_was_taken_for_gone_is_asked_for_once_more_when_it_is_resumed(
+    paid: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = paid()
+    run, path, sha256 = new_set()
+
+    def unknown(*arguments: object) -> None:
+        raise ResultExpired("gone", why="it is said to be", fix="nothing")
+
+    with trainer.backends() as backends:
+        with monkeypatch.context() as patch:
+            patch.setattr(backends.trainer, "result", unknown)
+            with pytest.raises(ResultExpired):
+                train(run, path, sha256, backends)
+        assert run.record()["status"] == "failed"
+        prediction_id = trainer.api.list()["items"][0]["id"]
+        wait_for_end(backends.trainer, prediction_id, backends.pace)
+        assert steps.resume(run, backends).loras
+        assert train(new_run(), path, sha256, backends).reused is True
+    assert (run.record()["status"], run.record().get("error")) == ("archived", None)
     assert trainer.accepted == 1
 
 

@@ -289,6 +289,20 @@ def test_an_archived_lora_outlives_a_cancelled_row(ledger: Ledger) -> None:
     claimed(ledger, intent("run2"))
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_what_was_taken_for_lost_and_is_archived_stands_for_its_request_again(
+    ledger: Ledger, other: bool
+) -> None:
+    ledger.submitted(claimed(ledger, intent()), "p1")
+    ledger.failed("run1-1", "it was not found for a while")
+    if other:
+        claimed(ledger, intent("run2"))
+    ledger.archived("run1-1")
+    taken = ledger.claim(intent("run3"))
+    assert isinstance(taken, InFlight if other else Archived)
+    assert taken.submission.key == ("run2-1" if other else "run1-1")
+
+
 def test_the_file_is_private_and_survives_a_power_cut(tmp_path: Path) -> None:
     path = tmp_path / "new" / "ledger.sqlite"
     Ledger(path)
