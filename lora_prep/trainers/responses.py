@@ -116,6 +116,8 @@ def parse_price(body: object) -> float | None:
     for name in ("discounted_price", "price", "unit_price"):
         if name in data:
             price = amount(data[name])
+            if price == 0 and name == "discounted_price" and data.get("price"):
+                continue  # no discount rather than no price: nobody would be asked, no limit count
             if price is not None or data[name] is not None:
                 return price  # an odd number is not replaced by a guess
     return None

@@ -136,6 +136,8 @@ def test_any_answer_over_http_ends_in_a_value_or_our_error(call: str, server: Or
         ({"price": "7.5", "currency": "usd"}, 7.5),
         ({"price": 7.5, "discounted_price": 5}, 5),
         ({"price": 7.5, "discounted_price": None}, 7.5),
+        ({"price": 7.5, "discounted_price": 0, "discount_rate": 0}, 7.5),
+        ({"price": 0, "discounted_price": 0}, 0),
         ({"price": 7.5, "discounted_price": "free!"}, None),
         ({"unit_price": 0}, 0),
         ({"price": 7.5, "currency": "EUR"}, None),
