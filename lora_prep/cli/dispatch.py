@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lora_prep import __version__
-from lora_prep.cli.commands import COMMANDS
+from lora_prep.cli.commands import COMMANDS, Command
 from lora_prep.cli.session import Session
 from lora_prep.errors import ConfigurationError
 
@@ -23,7 +23,8 @@ def build_app(first: str | None = None) -> App:
     """Return the parser; a command's module is imported when the command is used.
 
     first: the first word that was typed. A command that is a group too ("archive") can only be
-    registered by its function; it is imported only when it is meant, or when `first` is None.
+    registered by its function; it is imported only when it is meant, or when `first` is None. So
+    are all commands of the group that `first` names: its help says what each of them does.
     """
     from cyclopts import App, Parameter
 
@@ -43,11 +44,16 @@ def build_app(first: str | None = None) -> App:
     for command in COMMANDS:
         group, _, name = command.words.rpartition(" ")
         if command.words not in groups:
-            groups[group].command(command.function, name=name)
+            meant = group and group == first
+            groups[group].command(_function(command) if meant else command.function, name=name)
         elif first in (None, command.words):
-            module, _, function = command.function.partition(":")
-            groups[command.words].default(getattr(import_module(module), function))
+            groups[command.words].default(_function(command))
     return app
+
+
+def _function(command: Command) -> Any:
+    module, _, name = command.function.partition(":")
+    return getattr(import_module(module), name)
 
 
 def dispatch(arguments: Sequence[str]) -> int:

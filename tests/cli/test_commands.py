@@ -53,6 +53,19 @@ def test_every_command_exists_and_its_help_begins_like_the_overview(
     assert "--json" in printed
 
 
+@pytest.mark.parametrize("group", ["archive", "config", "faces", "lora", "store"])
+def test_a_group_s_help_says_what_its_commands_do(
+    group: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        build_app(group)([group, "--help"])
+    printed = capsys.readouterr().out
+    for command in COMMANDS:
+        if command.words.startswith(f"{group} "):
+            name = command.words.split()[1]
+            assert re.search(rf"^│ {name} +[A-Z]\w+ ", printed, re.MULTILINE), printed
+
+
 def test_every_error_has_an_exit_status() -> None:
     def kinds(kind: type[LoraPrepError]) -> list[type[LoraPrepError]]:
         return [kind, *(deeper for sub in kind.__subclasses__() for deeper in kinds(sub))]
