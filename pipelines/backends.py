@@ -175,10 +175,12 @@ def connect(settings: Settings | None = None, on_event: Listener = ignore) -> It
 
 
 @contextmanager
-def connect_store(settings: Settings, on_event: Listener = ignore) -> Iterator[S3Store]:
-    """Open the bucket alone."""
+def connect_store(
+    settings: Settings, on_event: Listener = ignore, *, anew: bool = False
+) -> Iterator[S3Store]:
+    """Open the bucket alone; anew: find out again what it does, whatever is remembered."""
     with _services(settings, None, on_event) as services:
-        yield _open_store(settings, services)
+        yield _open_store(settings, services, anew=anew)
 
 
 @contextmanager
@@ -206,7 +208,7 @@ def embedded_options(settings: Settings) -> EmbeddedOptions:
     return EmbeddedOptions(**settings.embedded.model_dump())
 
 
-def _open_store(settings: Settings, services: Services | None) -> S3Store:
+def _open_store(settings: Settings, services: Services | None, *, anew: bool = False) -> S3Store:
     wanted = settings.store
     if wanted.url not in (EMBEDDED, PROVIDER_STORE) or services is None:
         access = StoreAccess.from_url(
@@ -223,7 +225,7 @@ def _open_store(settings: Settings, services: Services | None) -> S3Store:
             access_key=services.store_access_key,
             secret_key=services.store_secret_key,
         )
-    return S3Store(access, capabilities_of(access, home_folder() / CAPABILITIES))
+    return S3Store(access, capabilities_of(access, home_folder() / CAPABILITIES, anew=anew))
 
 
 def _open_trainer(settings: Settings, choice: Choice, services: Services | None) -> TrainerClient:

@@ -65,7 +65,8 @@ def _bucket(
     settings: Settings, *, deep: bool, local_trainer: bool, on_event: Listener
 ) -> Iterator[Check]:
     try:
-        with connect_store(settings, on_event) as store:
+        # A service that has changed since is known again after the doctor.
+        with connect_store(settings, on_event, anew=True) as store:
             yield from preflight(store, deep=deep, local_trainer=local_trainer)
     except LoraPrepError as error:
         yield Check.failed("bucket", error)

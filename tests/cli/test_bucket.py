@@ -43,6 +43,15 @@ def test_the_doctor_looks_at_the_embedded_bucket(home: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_doctor_finds_out_again_what_the_bucket_does(home: Path) -> None:
+    lora_prep("doctor")
+    (kept,) = (home / "cache" / "buckets").iterdir()
+    kept.write_text(kept.read_text().replace("true", "false"))
+    lora_prep("doctor")
+    assert "false" not in kept.read_text()
+
+
+@pytest.mark.slow
 def test_the_doctor_looks_on_where_the_settings_fail(home: Path) -> None:
     done = lora_prep(
         "doctor", "--json", "--store", "s3://photos/p", "--endpoint-url", "http://127.0.0.1:9",
