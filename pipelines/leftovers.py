@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from lora_prep.events import Event, Listener, ignore
-from lora_prep.stores import S3Store, submission_of
+from lora_prep.stores import PROBES, S3Store, submission_of
 from lora_prep.trainers import OVER, Ledger, State
 
 __all__ = ["Leftover", "collect", "leftovers"]
@@ -58,7 +58,7 @@ def collect(
     dry_run: bool = False,
     on_event: Listener = ignore,
 ) -> tuple[list[Leftover], int]:
-    """Delete what nobody needs, and abort uploads that were cut a day ago.
+    """Delete what nobody needs, probes too, and abort uploads that were cut a day ago.
 
     Returns every data set zip that was there, and how many uploads were aborted.
     """
@@ -67,5 +67,9 @@ def collect(
         on_event(Event("clean", f"{one.key}: {one.why}"))
         if not (one.needed or dry_run):
             store.delete(one.key)
+    for stored, put_at in list(store.listed(PROBES)):
+        if datetime.now(UTC) - put_at > MOMENTS_AGO and not dry_run:
+            on_event(Event("clean", f"{stored.key}: a probe that was cut"))
+            store.delete(stored.key)
     aborted = 0 if dry_run else store.abort_uploads(older_than=timedelta(days=1))
     return found, aborted

@@ -5,6 +5,7 @@ from lora_prep.stores.capabilities import Capabilities, capabilities_of
 from lora_prep.stores.credentials import KeyInUse
 from lora_prep.stores.keys import (
     LORAS,
+    PROBES,
     card_key,
     dataset_key,
     lora_key,
@@ -19,6 +20,7 @@ from lora_prep.stores.services import Service, service_of
 
 __all__ = [
     "LORAS",
+    "PROBES",
     "Capabilities",
     "DataUrl",
     "KeyInUse",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_prep.stores.access import StoreAccess, make_client
+from lora_prep.stores.keys import PROBES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,7 +28,6 @@ __all__ = ["Capabilities", "capabilities_of", "probe"]
 
 FRESH = timedelta(days=30)  # a service that learns something is noticed within a month
 PROBE_BYTES = 1024
-PREFIX = ".lora_prep"
 UNKNOWN = {"NotImplemented", "InvalidArgument"}  # it does not know the header
 
 
@@ -72,7 +72,7 @@ def capabilities_of(access: StoreAccess, folder: Path, *, anew: bool = False) ->
 
 def probe(client: S3Client, access: StoreAccess) -> Capabilities:
     """Find out what a bucket does; raises botocore's errors when it takes nothing at all."""
-    name = f"{PREFIX}/probe-{secrets.token_hex(8)}"
+    name = f"{PROBES}probe-{secrets.token_hex(8)}"
     where: dict[str, Any] = {
         "Bucket": access.bucket,
         "Key": f"{access.prefix}/{name}" if access.prefix else name,

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 
-__all__ = ["LORAS", "ROOMS", "card_key", "dataset_key", "lora_key", "sidecar_key", "submission_of"]
+__all__ = [
+    "LORAS",
+    "PROBES",
+    "ROOMS",
+    "card_key",
+    "dataset_key",
+    "lora_key",
+    "sidecar_key",
+    "submission_of",
+]
 
 LORAS = "loras/"
 """Below it lies a folder for each run that was archived."""
-ROOMS = ("datasets/", LORAS, ".lora_prep/")
+PROBES = ".lora_prep/"
+"""Below it a bucket is tried out; what lies there is noise, and nobody's."""
+ROOMS = ("datasets/", LORAS, PROBES)
 """All that is ours below a store's prefix. Without one the bucket may be others' too."""
 
 

@@ -14,7 +14,8 @@ from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.errors import CredentialsError, LoraPrepError, StorageError
 from lora_prep.model import Check
 from lora_prep.redaction import redacted
-from lora_prep.stores.capabilities import PREFIX, Capabilities, probe
+from lora_prep.stores.capabilities import Capabilities, probe
+from lora_prep.stores.keys import PROBES
 from lora_prep.stores.reach import check_fetchable, check_public
 from lora_prep.stores.rules import lifecycle_state
 from lora_prep.stores.s3 import S3Store
@@ -60,7 +61,7 @@ def preflight(
     deep: also a link that expires, and an upload in parts. local_trainer: the trainer is on this
     machine, so that the bucket may be, too.
     """
-    key = store.key(f"{PREFIX}/doctor-{secrets.token_hex(8)}.zip")
+    key = store.key(f"{PROBES}doctor-{secrets.token_hex(8)}.zip")
     looks: dict[str, Callable[[], Check]] = {
         "service": lambda: _service(store),
         "key": lambda: _key(store),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lora_prep.settings import load_settings
-from lora_prep.stores import dataset_key
+from lora_prep.stores import PROBES, dataset_key
 from lora_prep.trainers import Intent
 from pipelines.backends import connect_store, open_ledger
 from pipelines.leftovers import collect
@@ -89,6 +89,7 @@ def test_what_a_crash_left_is_deleted_and_what_is_needed_stays(
             store.put_bytes(b"PK", key, content_type="application/zip")
             if name != "never":
                 _submit(name, key)
+        probe = store.put_bytes(b"?", store.key(f"{PROBES}doctor-1.zip"), content_type="x/y")
         young = {one.key for one in collect(store, ledger, links_live=LIVE)[0] if one.needed}
         assert young == set(keys.values())  # all were put just now
         monkeypatch.setattr("pipelines.leftovers.MOMENTS_AGO", timedelta(seconds=-1))
@@ -97,7 +98,9 @@ def test_what_a_crash_left_is_deleted_and_what_is_needed_stays(
             found, _ = collect(store, ledger, links_live=links_live, dry_run=True)
             assert {one.key for one in found if one.needed} == {keys[name] for name in kept}
         assert all(store.head(key) for key in keys.values())
+        assert store.head(probe.key)
         collect(store, ledger, links_live=timedelta(0))
+        assert store.head(probe.key) is None  # of a doctor that was killed
         left = {name for name, key in keys.items() if store.head(key)}
         assert left == {"posting", "submitted"}
     done = lora_prep("store", "gc", "--json")
