@@ -344,7 +344,7 @@ def _submitted(
             backends.ledger,
             backends.trainer,
             intent,
-            lambda: _request(upload, backends),
+            lambda: _request(upload, backends, on_event),
             waits,
             again=again,
             webhook=settings.trainer.webhook,
@@ -405,9 +405,13 @@ def _intent(upload: Upload, backends: Backends, price_usd: float | None) -> Inte
     )
 
 
-def _request(upload: Upload, backends: Backends) -> TrainingRequest:
+def _request(upload: Upload, backends: Backends, on_event: Listener) -> TrainingRequest:
     """Return the request with a link that was just signed, and opened as the trainer will."""
-    url = upload.link or _signed(upload, backends).url
+    if (url := upload.link) is None:
+        signed = _signed(upload, backends)
+        end = f"{signed.expires_at:%Y-%m-%d %H:%M} UTC"
+        _say(on_event, "upload", f"the link to the photos works until {end}")
+        url = signed.url
     upload.run.update(dataset={"url_host": urlsplit(url).hostname or ""})
     if not is_loopback(backends.trainer.base_url):
         check_public(url)

@@ -64,6 +64,7 @@ def upload(
         "sha256": sha256,
     }
     session.answer(url)
+    session.say(f"The link works until {expires_at:%Y-%m-%d %H:%M} UTC.")
 
 
 def train(

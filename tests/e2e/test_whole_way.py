@@ -235,7 +235,9 @@ def test_a_zip_that_is_no_training_set_fails_at_the_trainer(home: Path, tmp_path
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(10):
             archive.writestr(f"{number}.jpg", b"no picture")
-    url = lora_prep("upload", path).stdout.strip()
+    uploaded = lora_prep("upload", path)
+    assert "The link works until" in uploaded.stderr
+    url = uploaded.stdout.strip()
     failed = lora_prep("train", url)
     assert (failed.status, failed.error_code) == (6, "training_failed")
     assert "1401" in failed.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lora_prep.errors import (
     TooManyRequests,
     TrainingFailed,
 )
+from lora_prep.stores import KeyInUse, S3Store
 from lora_prep.trainers import (
     State,
     adopt_prediction,
@@ -57,6 +58,23 @@ def zips(backends: Backends, run: Run) -> list[str]:
     listed = backends.store.client.list_objects_v2(Bucket=backends.store.access.bucket)
     keys = [one["Key"] for one in listed.get("Contents", [])]
     return [key for key in keys if key.endswith(".zip") and run.id in key]
+
+
+def test_the_real_end_of_the_link_is_said_before_it_is_sent(
+    paid: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_at = datetime.now(UTC) + timedelta(hours=3)
+    monkeypatch.setattr(
+        S3Store, "key_in_use", lambda _: KeyInUse("sso", "abcd", temporary=True, ends_at=ends_at)
+    )
+    run, path, sha256 = new_set()
+    said: list[str] = []
+    with paid().backends() as backends:
+        obtain(run, path, sha256, backends, on_event=lambda event: said.append(event.message))
+    words = f"works until {ends_at:%Y-%m-%d %H:%M} UTC"
+    end = next(index for index, one in enumerate(said) if words in one)
+    assert end < next(index for index, one in enumerate(said) if "submitted as" in one)
+    assert "X-Amz" not in " ".join(said)
 
 
 def test_the_same_photos_are_paid_for_once_and_again_only_when_asked(paid: Start) -> None:
