@@ -42,10 +42,10 @@ from pipelines.submitting import (
     may_submit_once_more,
     no_dataset,
     obtain,
-    put_dataset,
     submit,
 )
 from pipelines.telling import dataset_rows, lora_rows, tell, training_rows
+from pipelines.uploading import put_dataset
 from pipelines.values import Dataset, Quote, Result, Training, Upload
 
 Sections = dict[str, dict[str, Any]]

@@ -7,14 +7,11 @@ asked, the zip uploaded and one request sent.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from lora_prep.addresses import host_and_port, is_loopback
 from lora_prep.archive import KEPT_FOR, ArchiveState, find_archived, note_submitted, read_journal
 from lora_prep.errors import (
     ConfigurationError,
@@ -26,11 +23,9 @@ from lora_prep.errors import (
     TrainingFailed,
 )
 from lora_prep.events import Event, Listener, ignore
-from lora_prep.model import Prediction, PredictionStatus, StoredObject, TrainingRequest
+from lora_prep.model import Prediction, PredictionStatus
 from lora_prep.settings import Settings
-from lora_prep.stores import DataUrl, S3Store, check_fetchable, check_public, dataset_key
 from lora_prep.trainers import (
-    PRIVACY_OF_UPLOADS,
     Archived,
     InFlight,
     Intent,
@@ -43,13 +38,13 @@ from lora_prep.trainers import (
     check_budget,
     find_existing,
     submit_or_follow,
-    upload_to_provider,
     wait_for_end,
     wait_for_room,
 )
 from pipelines.backends import PROVIDER, Backends, request_for
 from pipelines.cleaning import delete_datasets, give_up, surely_unsent
-from pipelines.runs import Run, find_run_of_data, run_by_id
+from pipelines.runs import Run, run_by_id
+from pipelines.uploading import put_dataset, request_of
 from pipelines.values import Quote, Training, Upload
 
 __all__ = [
@@ -60,14 +55,10 @@ __all__ = [
     "may_submit_once_more",
     "no_dataset",
     "obtain",
-    "put_dataset",
-    "put_into_bucket",
     "submit",
     "take_up",
-    "upload_of_url",
 ]
 
-ZIP = "application/zip"
 ATTEMPTS = 2  # submissions of a run: a second one where the first was refused
 
 Approve = Callable[[Quote], None]
@@ -130,61 +121,6 @@ def no_dataset(run: Run) -> ConfigurationError:
         why="It was broken off before its photos were prepared, or its zip was made elsewhere.",
         fix="Begin again with: lora-prep run FOLDER",
     )
-
-
-def put_dataset(
-    run: Run, path: Path, sha256: str, backends: Backends, on_event: Listener = ignore
-) -> Upload:
-    """Put a zip where the trainer can fetch it, for the run's next submission.
-
-    Raises:
-        StorageError, CredentialsError: it was not taken.
-    """
-    attempt = backends.ledger.attempt_of(run.id)
-    on_event(Event("upload", "uploading the zip"))
-    with run.timed("upload"):
-        if backends.choice.uploads_to_provider:
-            _say(on_event, "upload", PRIVACY_OF_UPLOADS)
-            link = upload_to_provider(backends.trainer, path, content_type=ZIP)
-            run.update(status="uploaded", dataset={"sha256": sha256})
-            upload = Upload(run, sha256, attempt, link=link, path=path)
-            place = host_and_port(link)
-        else:
-            stored = put_into_bucket(run, path, sha256, backends.store, attempt)
-            upload = Upload(run, sha256, attempt, stored, path=path)
-            place = stored.bucket
-    _say(on_event, "upload", f"{path.stat().st_size / 1e6:.1f} MB to {place}")
-    return upload
-
-
-def put_into_bucket(
-    run: Run, path: Path, sha256: str, store: S3Store, attempt: int = 1
-) -> StoredObject:
-    """Put a zip into the bucket under a submission's own key; the run remembers it."""
-    key = store.key(dataset_key(f"{run.id}-{attempt}", sha256, datetime.now(UTC)))
-    # Recorded before it is sent: a crash in between must not leave photos nobody knows of.
-    run.update(dataset={"object": f"s3://{store.access.bucket}/{key}", "sha256": sha256})
-    stored = store.put_file(path, key, sha256=sha256, content_type=ZIP)
-    run.update(status="uploaded")
-    return stored
-
-
-def upload_of_url(run: Run, data_url: str, backends: Backends) -> Upload:
-    """Return what is known of a zip that is somewhere already, by the link to it.
-
-    The run that uploaded it knows its hash, whichever run it is trained for now; else the link
-    without its query stands for it.
-    """
-    attempt = backends.ledger.attempt_of(run.id)
-    dataset = (find_run_of_data(data_url) or run).record().get("dataset", {})
-    bucket, _, key = dataset.get("object", "").removeprefix("s3://").partition("/")
-    if key:
-        return Upload(
-            run, dataset["sha256"], attempt, StoredObject(bucket, key, 0, None), link=data_url
-        )
-    parts = urlsplit(data_url)
-    place = f"{(parts.hostname or '').lower()}:{parts.port}{unquote(parts.path)}"
-    return Upload(run, hashlib.sha256(place.encode()).hexdigest(), attempt, link=data_url)
 
 
 def submit(
@@ -344,7 +280,7 @@ def _submitted(
             backends.ledger,
             backends.trainer,
             intent,
-            lambda: _request(upload, backends, on_event),
+            lambda: request_of(upload, backends, on_event),
             waits,
             again=again,
             webhook=settings.trainer.webhook,
@@ -402,31 +338,6 @@ def _intent(upload: Upload, backends: Backends, price_usd: float | None) -> Inte
         account=backends.trainer.account,
         rehearsal=backends.choice.rehearsal,
         price_usd=price_usd,
-    )
-
-
-def _request(upload: Upload, backends: Backends, on_event: Listener) -> TrainingRequest:
-    """Return the request with a link that was just signed, and opened as the trainer will."""
-    if (url := upload.link) is None:
-        signed = _signed(upload, backends)
-        end = f"{signed.expires_at:%Y-%m-%d %H:%M} UTC"
-        _say(on_event, "upload", f"the link to the photos works until {end}")
-        url = signed.url
-    upload.run.update(dataset={"url_host": urlsplit(url).hostname or ""})
-    if not is_loopback(backends.trainer.base_url):
-        check_public(url)
-    check_fetchable(url)
-    return request_for(url, backends.settings)
-
-
-def _signed(upload: Upload, backends: Backends) -> DataUrl:
-    store = backends.store
-    assert upload.object is not None, "an upload is an object or a link"  # noqa: S101
-    wanted = backends.settings.store
-    return store.presign(
-        upload.object.key,
-        timedelta(hours=wanted.presign_hours),
-        at_least=timedelta(hours=min(wanted.presign_margin_hours, wanted.presign_hours)),
     )
 
 

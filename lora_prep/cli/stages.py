@@ -28,8 +28,9 @@ from lora_prep.trainers import UPLOADS_LIVE
 from pipelines import steps
 from pipelines.backends import connect_store
 from pipelines.runs import Run, find_run, find_run_of_data, new_run
-from pipelines.submitting import put_dataset, put_into_bucket, take_up, upload_of_url
+from pipelines.submitting import take_up
 from pipelines.telling import interruption_of
+from pipelines.uploading import put_dataset, put_into_bucket, upload_of_url
 
 __all__ = ["archive", "train", "upload"]
 

@@ -17,8 +17,9 @@ from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.cleaning import unsubmitted_is_deleted
 from pipelines.runs import Run, find_run, find_run_of_data, last_run, new_run, run_by_id
-from pipelines.submitting import follow, put_dataset
+from pipelines.submitting import follow
 from pipelines.telling import interruption_of
+from pipelines.uploading import put_dataset
 from tests.cli.command import SAMPLE_DATA
 
 

@@ -31,7 +31,8 @@ from lora_prep.trainers import (
 from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.runs import Run, new_run
-from pipelines.submitting import obtain, put_into_bucket, take_up, upload_of_url
+from pipelines.submitting import obtain, take_up
+from pipelines.uploading import put_into_bucket, upload_of_url
 from tests.pipelines.conftest import Paid
 from tests.trainer_service.helpers import jpeg, zip_of
 
