@@ -217,7 +217,8 @@ def _check(scenario: Scenario, clients: list[Client], trainer: Provider, store: 
         )
         loras = _keys(store, f"loras/{client.run}/")
         mine = client.run == archived["run_id"]
-        _same(f"objects of {client.run}", len(loras), (2 + len(others)) if mine else 0)
+        # The LoRA, the sidecar and the card.
+        _same(f"objects of {client.run}", len(loras), (3 + len(others)) if mine else 0)
     for one in (lora, *others):
         key = one["url"].removeprefix(f"s3://{store.access.bucket}/")
         _same("sha256 in the bucket", store.sha256(key), (one["sha256"], one["bytes"]))
