@@ -27,8 +27,9 @@ WIDE_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 JPEG_FORMATS = frozenset({"JPEG", "MPO"})
 JPEG_LARGEST_REDUCTION = 8
 
-LARGEST_KEPT_BYTES = 80_000_000
-"""Size of a buffer that is kept for the next JPEG: 26 MP in full. A larger one is freed again."""
+LARGEST_KEPT_BYTES = 20_000_000
+"""Size of a buffer that is kept for the next JPEG: half of 26 MP. One for a whole photo is freed:
+it is needed now and then, and would lie there until the end."""
 
 PIXELS_LOST = "premature end"
 """In libjpeg's words: a sync or a card lost a part, though the file may end as it should. Other
@@ -123,8 +124,8 @@ def _jpeg_pixels(
     None for what simplejpeg does not read as it should: no JPEG, grey (its profile fits grey pixels
     only), four colours, or damaged (Pillow says what is wrong).
 
-    As fast as Pillow at a quarter; in full 45 ms instead of 80 for 12 MP, and 36 MB that are kept
-    instead of 48 that come and go. Half scale costs 4 ms more than a quarter, a second decode 34
+    As fast as Pillow at a quarter; in full 45 ms instead of 80 for 12 MP, and 36 MB instead of 48
+    that come and go. Half scale costs 4 ms more than a quarter, a second decode 34
     (measured, Pillow 12.3, simplejpeg 1.9).
     """
     if image.format not in JPEG_FORMATS or image.mode != "RGB":

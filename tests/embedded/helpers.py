@@ -47,7 +47,7 @@ def s3_client(services: Services) -> S3Client:
         s3={"addressing_style": "path"},
         # For a moment after a restart the server answers 500, until its volumes have reported: what
         # every S3 client asks again, ours too.
-        retries={"mode": "standard", "total_max_attempts": 4},
+        retries={"mode": "standard", "total_max_attempts": 8},
         connect_timeout=5,
         read_timeout=10,
     )
