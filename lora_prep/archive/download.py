@@ -64,8 +64,10 @@ def download(
     deadline: datetime | None = None,
     fresh_url: Callable[[], str] | None = None,
     on_event: Listener = ignore,
-) -> None:
+) -> str:
     """Write what `url` serves to `path`; a file of that name is whole.
+
+    Returns the SHA-256 of what came over the network, in hexadecimal digits.
 
     deadline: until when to try again, 7 days from now without; fresh_url: asked for another link
     when this one is dead; guard: which hosts may be asked, any without. No key is sent.
@@ -75,7 +77,7 @@ def download(
         ArchiveError: not fetched until the deadline, not allowed, too large, or no room for it.
             What has come is kept in `<path>.part`.
     """
-    _Fetch(Part(path), limits, guard or _any_host(), deadline, fresh_url, on_event).run(url)
+    return _Fetch(Part(path), limits, guard or _any_host(), deadline, fresh_url, on_event).run(url)
 
 
 @dataclass(slots=True)
@@ -91,8 +93,8 @@ class _Fetch:
     dead: int = 0
     pause_s: float = field(default=0.0)
 
-    def run(self, url: str) -> None:
-        """Try until the file is whole.
+    def run(self, url: str) -> str:
+        """Try until the file is whole, and return its hash.
 
         Raises: as `download`.
         """
@@ -105,7 +107,7 @@ class _Fetch:
         while True:
             before = self.part.state()[0]
             try:
-                self._try(url)
+                return self._try(url)
             except DeadLink as error:
                 ask = self._another_link(error)
                 self._wait(url, end, error)
@@ -123,8 +125,6 @@ class _Fetch:
                 self._wait(url, end, error, progress=self._has_come(before))
             except OSError as error:
                 raise _disk(self.part.whole, error) from error
-            else:
-                return
 
     def _check(self, url: str) -> None:
         if why_not := why_not_a_server(url):
@@ -133,14 +133,15 @@ class _Fetch:
     def _has_come(self, before: int) -> bool:
         return self.part.state()[0] > before
 
-    def _try(self, url: str) -> None:
-        """Fetch what is missing, in one exchange."""
+    def _try(self, url: str) -> str:
+        """Fetch what is missing, in one exchange, and return the hash of the whole."""
         import httpx
 
         have, note = self.part.state()
         if have and note and have == note.total:  # killed right before it got its name
+            sha256 = self.part.sha256()
             self.part.finish()
-            return
+            return sha256
         timeout = httpx.Timeout(self.limits.read_timeout_s, connect=self.limits.connect_timeout_s)
         with (
             self.guard.client(url, timeout) as client,
@@ -152,25 +153,27 @@ class _Fetch:
                 self.part.drop()
                 self.part.remember(note)
             self._check_room(begin, note)
-            self._write(response, begin, note)
+            sha256 = self._write(response, begin, note)
         self.part.finish()
+        return sha256
 
-    def _write(self, response: httpx.Response, begin: int, note: Note) -> None:
+    def _write(self, response: httpx.Response, begin: int, note: Note) -> str:
         done = told = begin
-        with self.part.path.open("r+b" if begin else "wb", buffering=0) as file:
-            file.seek(begin)
+        with self.part.growing(begin) as part:
             # httpx itself raises when fewer bytes come than Content-Length promised.
             for chunk in _bytes_of(response):
                 done += len(chunk)
                 if done > self.limits.max_bytes:
                     self._too_large(done)
-                _write_all(file.write, chunk)
+                part.add(chunk)
                 if done - told >= TELL_EVERY_BYTES:
                     told = done
                     self._tell(done, note)
+            sha256 = part.sha256()
         self._tell(done, note)
         if note.total is not None and done != note.total:
             raise Again(f"{done} bytes came instead of {note.total}", drop=done > note.total)
+        return sha256
 
     def _tell(self, done: int, note: Note) -> None:
         self.on_event(Event("archive", "downloading", done=done, total=note.total, unit="bytes"))
@@ -249,12 +252,6 @@ def _bytes_of(response: httpx.Response) -> Iterator[bytes]:
     if response.headers.get("Content-Encoding", "identity") == "identity":
         return response.iter_raw()
     return response.iter_bytes()
-
-
-def _write_all(write: Callable[[memoryview], int | None], chunk: bytes) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[write(view) or 0 :]
 
 
 def _any_host() -> Guard:

@@ -192,24 +192,25 @@ class _Keeping:
             if path.exists() and (facts := _sound(path)):
                 return facts
         fresh = self.folder / f"{stem}.unchecked"
-        if not fresh.exists():  # one that is there was killed before it was looked at
-            self._download(index, role, links, journal, fresh)
+        came = None  # one that is there was killed before it was looked at
+        if not fresh.exists():
+            came = self._download(index, role, links, journal, fresh)
         try:
-            facts = self._checked(fresh)
+            facts = self._checked(fresh, came)
         except LoraBroken:
             raise  # it is what the provider has: another download gives the same
         except LoraInvalid:  # what comes over a network may be well the second time
             fresh.unlink()
-            self._download(index, role, links, journal, fresh)
-            facts = self._checked_or_gone(fresh)
+            came = self._download(index, role, links, journal, fresh)
+            facts = self._checked_or_gone(fresh, came)
         fresh.replace(self.folder / f"{stem}{_suffix(facts)}")
         return facts
 
-    def _download(self, index: int, role: Role, links: Links, journal: Journal, path: Path) -> None:
+    def _download(self, index: int, role: Role, links: Links, journal: Journal, path: Path) -> str:
         if journal.deadline:
             left = spoken(journal.deadline - datetime.now(UTC))
             self.on_event(Event("archive", f"downloading, the provider keeps it {left} more"))
-        download(
+        return download(
             links.link(index, role),
             path,
             limits=self.how.limits,
@@ -219,14 +220,22 @@ class _Keeping:
             on_event=self.on_event,
         )
 
-    def _checked(self, path: Path) -> LoraFacts:
+    def _checked(self, path: Path, came: str | None) -> LoraFacts:
+        """Check a file of this machine; came: the hash of what came over the network."""
         Part(path).note_path.unlink(missing_ok=True)  # of a process that was killed just then
         self.on_event(Event("archive", "checking"))
-        return check_file(path)
+        facts = check_file(path)
+        if came not in (None, facts.sha256):
+            raise LoraInvalid(
+                "The LoRA on the disk is not what was downloaded.",
+                why=f"{facts.sha256} was read back, {came} was written.",
+                fix="Look at this machine's disk and memory, then go on.",
+            )
+        return facts
 
-    def _checked_or_gone(self, path: Path) -> LoraFacts:
+    def _checked_or_gone(self, path: Path, came: str) -> LoraFacts:
         try:
-            return self._checked(path)
+            return self._checked(path, came)
         except LoraBroken:
             raise
         except LoraInvalid:

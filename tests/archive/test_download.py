@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 from dataclasses import replace
@@ -45,7 +46,8 @@ def soon(seconds: float = 0.3) -> datetime:
 
 
 def fetch(url: str, path: Path, **how: Any) -> None:
-    download(url + SECRET, path, **{"limits": QUICK, "deadline": soon(10), **how})
+    sha256 = download(url + SECRET, path, **{"limits": QUICK, "deadline": soon(10), **how})
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_the_bytes_arrive_without_the_key_and_uncompressed(tmp_path: Path) -> None:

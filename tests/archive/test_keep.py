@@ -24,6 +24,7 @@ from lora_prep.archive import (
     read_journal,
 )
 from lora_prep.errors import ArchiveError, LoraBroken, LoraInvalid, ResultExpired
+from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import Lora, Prediction, PredictionStatus
 from lora_prep.stores import S3Store, sidecar_key
 from tests.archive.fault_origin import Close, LengthOff, Status, fault_origin
@@ -39,7 +40,13 @@ TWO = ("x_high_noise_lora.safetensors", "x_low_noise_lora.safetensors")
 
 
 def keep(
-    url: str, run_id: str, store: S3Store, folder: Path, *names: str, **how: Any
+    url: str,
+    run_id: str,
+    store: S3Store,
+    folder: Path,
+    *names: str,
+    on_event: Listener = ignore,
+    **how: Any,
 ) -> tuple[Lora, ...]:
     links = tuple(f"{url}/{name}?Signature=abc" for name in names or ["x.safetensors"])
     model = "wavespeed-ai/wan-2.2-image-lora-trainer" if names else "model"
@@ -51,6 +58,7 @@ def keep(
         store=store,
         folder=folder,
         how=How(limits=QUICK, **how),
+        on_event=on_event,
     )
 
 
@@ -118,6 +126,33 @@ def test_what_came_damaged_is_fetched_once_more(bad: Any, store: S3Store, tmp_pa
     run_id = f"r3-{type(bad).__name__.lower()}-{len(getattr(bad, 'body', b''))}"
     with fault_origin(GOOD, bad) as server:
         (kept,) = keep(server.url, run_id, store, tmp_path)
+        assert len(server.asked) == 2
+    assert kept.facts.sha256 == hashlib.sha256(GOOD).hexdigest()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_disk_that_gives_other_bytes_back_is_noticed(
+    times: int, store: S3Store, tmp_path: Path
+) -> None:
+    left = times
+
+    def spoil(event: Event) -> None:
+        nonlocal left
+        if event.message == "checking" and left:
+            left -= 1
+            path = tmp_path / "1.unchecked"
+            data = bytearray(path.read_bytes())
+            data[-2] ^= 1  # a digit of the last number: still a good LoRA, but another one
+            path.write_bytes(data)
+
+    run_id = f"spoilt-{times}"
+    with fault_origin(GOOD) as server:
+        if times == 2:
+            with pytest.raises(LoraInvalid, match="not what was downloaded"):
+                keep(server.url, run_id, store, tmp_path, on_event=spoil)
+            assert below(store, run_id) == []
+            return
+        (kept,) = keep(server.url, run_id, store, tmp_path, on_event=spoil)
         assert len(server.asked) == 2
     assert kept.facts.sha256 == hashlib.sha256(GOOD).hexdigest()
 
