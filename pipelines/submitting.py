@@ -7,6 +7,7 @@ asked, the zip uploaded and one request sent.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,11 +35,13 @@ from lora_prep.trainers import (
     Submission,
     Submitted,
     TrainerClient,
+    Waiting,
+    Watch,
     adopt_prediction,
     check_budget,
     find_existing,
+    poll,
     submit_or_follow,
-    wait_for_end,
     wait_for_room,
 )
 from pipelines.backends import PROVIDER, Backends, request_for
@@ -49,12 +52,17 @@ from pipelines.values import Quote, Training, Upload
 
 __all__ = [
     "Approve",
+    "approved",
     "ask_price",
+    "find",
     "follow",
     "has_it_after_all",
+    "look",
     "may_submit_once_more",
     "no_dataset",
     "obtain",
+    "once_more",
+    "send",
     "submit",
     "take_up",
 ]
@@ -98,20 +106,35 @@ def obtain(
         TrainingFailed, ResultExpired: it ended without a LoRA.
         TemporaryError, CredentialsError, StorageError, ConfigurationError: nothing was accepted.
     """
-    attempt = backends.ledger.attempt_of(run.id)
-    intent = _intent(Upload(run, sha256, attempt), backends, None)
-    ledger, trainer, waits = backends.ledger, backends.trainer, backends.waits
     try:
-        existing = find_existing(ledger, trainer, intent, waits, again=again, on_event=on_event)
-        if isinstance(existing, Archived | InFlight):
-            return _joined(run, existing, backends, on_event)
+        if existing := find(run, sha256, backends, on_event, again=again):
+            return _followed(run, existing, backends, on_event)
     except DatasetNotFetched as error:
-        _once_more(run, path, backends, error, on_event)
+        once_more(run, path, backends, error, on_event)
     if not path.exists():
         raise no_dataset(run)
-    quote = _approved(backends, approve)
+    quote = approved(backends, approve)
     upload = put_dataset(run, path, sha256, backends, on_event)
-    return _submit_and_join(upload, backends, on_event, again=again, quote=quote)
+    return _submit_and_follow(upload, backends, on_event, again=again, quote=quote)
+
+
+def find(
+    run: Run, sha256: str, backends: Backends, on_event: Listener = ignore, *, again: bool = False
+) -> Submission | None:
+    """Return who asked for the same before, this run or another one; None: nobody, or in vain.
+
+    What was lost on the way is looked for. `again`: only this run's own counts.
+
+    Raises: as `obtain`, before the submission.
+    """
+    attempt = backends.ledger.attempt_of(run.id)
+    intent = _intent(Upload(run, sha256, attempt), backends, None)
+    existing = find_existing(
+        backends.ledger, backends.trainer, intent, backends.waits, again=again, on_event=on_event
+    )
+    if not isinstance(existing, Archived | InFlight):
+        return None
+    return _joined(run, existing, backends, on_event)
 
 
 def no_dataset(run: Run) -> ConfigurationError:
@@ -136,8 +159,24 @@ def submit(
     Raises: as `obtain`.
     """
     with upload.run.alone():
-        quote = _approved(backends, approve)
-        return _submit_and_join(upload, backends, on_event, again=again, quote=quote)
+        quote = approved(backends, approve)
+        return _submit_and_follow(upload, backends, on_event, again=again, quote=quote)
+
+
+def send(
+    upload: Upload,
+    backends: Backends,
+    on_event: Listener = ignore,
+    *,
+    again: bool = False,
+    quote: Quote,
+) -> Submission:
+    """Submit a training, once, and return what the run waits for from now on.
+
+    Raises: as `obtain`.
+    """
+    outcome = _submitted(upload, backends, on_event, again=again, quote=quote)
+    return _joined(upload.run, outcome, backends, on_event)
 
 
 def follow(
@@ -152,21 +191,44 @@ def follow(
         TrainingFailed, ResultExpired: it has ended for good; its zip is deleted.
         TemporaryError, CredentialsError: it may go on; ask again.
     """
+    watch = None
+    while True:
+        now_s = time.monotonic()
+        found = look(run, submission, backends, watch, now_s=now_s, on_event=on_event)
+        if isinstance(found, Training):
+            return found
+        watch = found.watch
+        time.sleep(found.pause_s)
+
+
+def look(
+    run: Run,
+    submission: Submission,
+    backends: Backends,
+    watch: Watch | None = None,
+    *,
+    now_s: float,
+    on_event: Listener = ignore,
+) -> Training | Waiting:
+    """Ask once for the end of a training; watch: of the last look, None for the first one.
+
+    now_s: on any clock that goes on from look to look.
+
+    Raises: as `follow`.
+    """
     ledger, client, intent = backends.ledger, backends.trainer, submission.intent
     prediction_id = submission.prediction_id or ""
-    done = submission.state is State.ARCHIVED
-    if done or (submission.state is State.COMPLETED and _is_archived(submission, backends)):
-        return Training(run, submission, None)
-    run.update(status="submitted", training={"model": intent.model, "prediction_id": prediction_id})
-    note_submitted(run.path / "lora", prediction_id)
+    if watch is None:
+        done = submission.state is State.ARCHIVED
+        if done or (submission.state is State.COMPLETED and _is_archived(submission, backends)):
+            return Training(run, submission, None)
+        asked = {"model": intent.model, "prediction_id": prediction_id}
+        run.update(status="submitted", training=asked)
+        note_submitted(run.path / "lora", prediction_id)
+        usual_s = ledger.expected_s(intent.origin, intent.model, intent.parameters)
+        watch = Watch(now_s, backends.pace.min_s, usual_s)
     try:
-        prediction = wait_for_end(
-            client,
-            prediction_id,
-            backends.pace,
-            on_event,
-            expected_s=ledger.expected_s(intent.origin, intent.model, intent.parameters),
-        )
+        found = poll(client, prediction_id, backends.pace, watch, now_s=now_s, on_event=on_event)
     except (ResultExpired, TrainingFailed) as error:
         if _is_downloaded(run, prediction_id):  # the provider is not needed any more
             ledger.completed(submission.key)
@@ -176,13 +238,15 @@ def follow(
             raise _another_key(prediction_id) from error
         _ended(run, submission, backends, error, on_event)
         raise
+    if isinstance(found, Waiting):
+        return found
     ledger.completed(submission.key)
     run.update(
         status="completed",
-        training={"model": prediction.model or intent.model},
-        expires_at=((prediction.created_at or datetime.now(UTC)) + KEPT_FOR).isoformat(),
+        training={"model": found.model or intent.model},
+        expires_at=((found.created_at or datetime.now(UTC)) + KEPT_FOR).isoformat(),
     )
-    return Training(run, submission, prediction)
+    return Training(run, submission, found)
 
 
 def has_it_after_all(submission: Submission, backends: Backends) -> bool:
@@ -224,7 +288,7 @@ def take_up(
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _approved(backends: Backends, approve: Approve | None) -> Quote:
+def approved(backends: Backends, approve: Approve | None) -> Quote:
     """Return the price once the user's limit and the user agree to it; a rehearsal asks nobody."""
     if backends.choice.rehearsal:
         return Quote(None, None)
@@ -234,7 +298,7 @@ def _approved(backends: Backends, approve: Approve | None) -> Quote:
     return quote
 
 
-def _submit_and_join(
+def _submit_and_follow(
     upload: Upload, backends: Backends, on_event: Listener, *, again: bool, quote: Quote
 ) -> Training:
     """Submit and wait; a data URL that could not be fetched is made anew and submitted once more.
@@ -243,15 +307,20 @@ def _submit_and_join(
     """
     run = upload.run
     try:
-        outcome = _submitted(upload, backends, on_event, again=again, quote=quote)
-        return _joined(run, outcome, backends, on_event)
+        submission = send(upload, backends, on_event, again=again, quote=quote)
+        return _followed(run, submission, backends, on_event)
     except DatasetNotFetched as error:
         if upload.path is None:
             raise
-        _once_more(run, upload.path, backends, error, on_event)
+        once_more(run, upload.path, backends, error, on_event)
         fresh = put_dataset(run, upload.path, upload.sha256, backends, on_event)
-    outcome = _submitted(fresh, backends, on_event, again=again, quote=quote)
-    return _joined(run, outcome, backends, on_event)
+    submission = send(fresh, backends, on_event, again=again, quote=quote)
+    return _followed(run, submission, backends, on_event)
+
+
+def _followed(run: Run, submission: Submission, backends: Backends, on_event: Listener) -> Training:
+    with run.timed("train"):
+        return follow(run, submission, backends, on_event)
 
 
 def _submitted(
@@ -296,8 +365,8 @@ def _submitted(
 
 def _joined(
     run: Run, outcome: Submitted | InFlight | Archived, backends: Backends, on_event: Listener
-) -> Training:
-    """Follow what was found or submitted; a zip that it does not use is deleted."""
+) -> Submission:
+    """Record what was found or submitted; a zip that it does not use is deleted."""
     submission = outcome.submission
     theirs = submission.intent.run_id != run.id
     if theirs:
@@ -308,14 +377,17 @@ def _joined(
     run.update(training={**facts, "prediction_id": submission.prediction_id}, reused=theirs)
     if isinstance(outcome, Submitted):
         _say(on_event, "train", f"submitted as {submission.prediction_id}")
-    with run.timed("train"):
-        return follow(run, submission, backends, on_event)
+    return submission
 
 
-def _once_more(
-    run: Run, path: Path, backends: Backends, error: DatasetNotFetched, on_event: Listener
+def once_more(
+    run: Run, path: Path, backends: Backends, error: DatasetNotFetched, on_event: Listener = ignore
 ) -> None:
-    """Let a run whose data URL could not be fetched submit a second time, and no third one."""
+    """Let a run whose data URL could not be fetched submit a second time, and no third one.
+
+    Raises:
+        DatasetNotFetched: it has been submitted twice; `error` itself.
+    """
     if not may_submit_once_more(run, path, backends.ledger):
         raise error
     delete_datasets(run, backends.store, on_event)  # the next one has a key of its own

@@ -50,7 +50,7 @@ from lora_prep.trainers.submissions import (
     Unknown,
 )
 from lora_prep.trainers.submit import Submitted, find_existing, submit_once, submit_or_follow
-from lora_prep.trainers.wait import FRESH_S, Pace, wait_for_end
+from lora_prep.trainers.wait import FRESH_S, Pace, Waiting, Watch, poll, wait_for_end
 from lora_prep.trainers.webhooks import check_webhook
 
 __all__ = [
@@ -84,7 +84,9 @@ __all__ = [
     "Trainer",
     "TrainerClient",
     "Unknown",
+    "Waiting",
     "Waits",
+    "Watch",
     "adopt_prediction",
     "check_budget",
     "check_parameters",
@@ -96,6 +98,7 @@ __all__ = [
     "key_for",
     "look_for",
     "origin_of",
+    "poll",
     "reconcile",
     "resolve_not_submitted",
     "resolve_with",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lora_prep.errors import (
     DatasetNotFetched,
@@ -20,7 +20,16 @@ from lora_prep.model import Prediction, PredictionStatus
 from lora_prep.redaction import redacted
 from lora_prep.trainers.client import TrainerClient
 
-__all__ = ["FRESH_S", "TIMED_OUT", "Pace", "failure_of", "wait_for_end"]
+__all__ = [
+    "FRESH_S",
+    "TIMED_OUT",
+    "Pace",
+    "Waiting",
+    "Watch",
+    "failure_of",
+    "poll",
+    "wait_for_end",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +55,82 @@ class Pace:
     fresh_s: float = FRESH_S
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is remembered between two polls of a training; JSON-shaped, so that it can be kept.
+
+    began_s, missed_s: on the clock of its caller, when it began and since when the trainer does not
+    know the id; interval_s: until the next poll; expected_s: how long such trainings took before,
+    which is only said; asked_again, said_unknown: done once only.
+    """
+
+    began_s: float
+    interval_s: float
+    expected_s: float | None = None
+    missed_s: float | None = None
+    asked_again: bool = False
+    said_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The training has not ended: ask again in `pause_s`."""
+
+    watch: Watch
+    pause_s: float
+
+
+def poll(
+    client: TrainerClient,
+    prediction_id: str,
+    pace: Pace,
+    watch: Watch,
+    *,
+    now_s: float,
+    on_event: Listener = ignore,
+) -> Prediction | Waiting:
+    """Ask once, and return the training when it has completed, else what to ask again with.
+
+    Failures to get an answer are no failures of the training: they are waited out. A state that
+    nobody knows is waited out too, since taking it for the end would invite a second payment.
+
+    Raises: as `wait_for_end`.
+    """
+    waited_s = now_s - watch.began_s
+    pause_s = watch.interval_s
+    usually = f", usually {_spoken(watch.expected_s)}" if watch.expected_s else ""
+    try:
+        prediction = client.result(prediction_id)
+    except ResultExpired:
+        watch = watch if watch.missed_s is not None else replace(watch, missed_s=now_s)
+        if now_s - (watch.missed_s or 0) >= min(pace.fresh_s, pace.wait_s):
+            raise
+        word = "not known to the trainer, asking again"
+    except TemporaryError as error:
+        if waited_s > pace.wait_s:
+            raise
+        if isinstance(error, TooManyRequests) and error.retry_after_s:
+            pause_s = max(pause_s, min(error.retry_after_s, pace.wait_s - waited_s))
+        logger.info("%s %s", error.what, error.why)
+        word = "no answer, asking again"
+    else:
+        watch = replace(watch, missed_s=None)
+        if prediction.status.terminal:
+            if prediction.error_code != TIMED_OUT or watch.asked_again:
+                return _completed(prediction)
+            watch = replace(watch, asked_again=True)
+        if prediction.status is PredictionStatus.UNKNOWN and not watch.said_unknown:
+            logger.warning("the trainer reports a state we do not know; still waiting")
+            watch = replace(watch, said_unknown=True)
+        word = f"{prediction.status.value}{usually}"
+    if waited_s > pace.wait_s:
+        raise _not_ended(prediction_id, pace)
+    on_event(Event("train", word, done=round(waited_s), unit="s"))
+    pause_s *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
+    grown = min(watch.interval_s * GROWTH, pace.max_s)
+    return Waiting(replace(watch, interval_s=grown), pause_s)
+
+
 def wait_for_end(
     client: TrainerClient,
     prediction_id: str,
@@ -58,9 +143,6 @@ def wait_for_end(
 
     expected_s: how long such trainings took before (`Ledger.expected_s`); it is only said.
 
-    Failures to get an answer are no failures of the training: they are waited out. A state that
-    nobody knows is waited out too, since taking it for the end would invite a second payment.
-
     Raises:
         DatasetNotFetched: the provider could not fetch the data URL (its code 1402).
         NoOutputs: it is called completed, and names no file.
@@ -69,43 +151,14 @@ def wait_for_end(
         TemporaryError: it had not ended after `pace.wait_s`.
         CredentialsError: the key was refused.
     """
-    began = time.monotonic()
-    interval_s = pace.min_s
-    said_unknown = asked_again = False
-    missed_at_s: float | None = None  # since when the trainer does not know it
-    usually = f", usually {_spoken(expected_s)}" if expected_s else ""
+    watch = Watch(time.monotonic(), pace.min_s, expected_s)
     while True:
-        waited_s = time.monotonic() - began
-        pause_s = interval_s
-        try:
-            prediction = client.result(prediction_id)
-        except ResultExpired:
-            missed_at_s = waited_s if missed_at_s is None else missed_at_s
-            if waited_s - missed_at_s >= min(pace.fresh_s, pace.wait_s):
-                raise
-            word = "not known to the trainer, asking again"
-        except TemporaryError as error:
-            if waited_s > pace.wait_s:
-                raise
-            if isinstance(error, TooManyRequests) and error.retry_after_s:
-                pause_s = max(interval_s, min(error.retry_after_s, pace.wait_s - waited_s))
-            logger.info("%s %s", error.what, error.why)
-            word = "no answer, asking again"
-        else:
-            missed_at_s = None
-            if prediction.status.terminal:
-                if prediction.error_code != TIMED_OUT or asked_again:
-                    return _completed(prediction)
-                asked_again = True
-            if prediction.status is PredictionStatus.UNKNOWN and not said_unknown:
-                logger.warning("the trainer reports a state we do not know; still waiting")
-                said_unknown = True
-            word = f"{prediction.status.value}{usually}"
-        if waited_s > pace.wait_s:
-            raise _not_ended(prediction_id, pace)
-        on_event(Event("train", word, done=round(waited_s), unit="s"))
-        time.sleep(pause_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311  no secret
-        interval_s = min(interval_s * GROWTH, pace.max_s)
+        now_s = time.monotonic()
+        found = poll(client, prediction_id, pace, watch, now_s=now_s, on_event=on_event)
+        if isinstance(found, Prediction):
+            return found
+        watch = found.watch
+        time.sleep(found.pause_s)
 
 
 def _not_ended(prediction_id: str, pace: Pace) -> TemporaryError:

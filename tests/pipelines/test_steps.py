@@ -61,7 +61,7 @@ def test_a_training_that_fails_while_nobody_waits_deletes_them_later(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.submitting.wait_for_end", leave)
+        patch.setattr("pipelines.submitting.poll", leave)
         with pytest.raises(KeyboardInterrupt):
             steps.train(upload, backends)
     assert is_there(upload, backends)
