@@ -1,16 +1,11 @@
-"""The ledger's table of submissions and the statements on it: SQLite by path, Postgres by URL.
+"""The ledger's table of submissions and the statements on it.
 
-Only this module knows SQLAlchemy, whose import takes 0.15 s: import it where a ledger is opened.
-
-Every transaction opens a connection of its own: nothing is shared over a fork, and a claim is rare.
-SQLite: WAL, writers queue up at BEGIN IMMEDIATE, and synchronous=FULL, because a row that a power
-cut takes back would let the same training be paid again.
+It loads SQLAlchemy, whose import takes 0.15 s: import it where a ledger is opened.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,8 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column, Float, Integer, String, Text
 
-from lora_prep.errors import ConfigurationError, MissingDependency, TemporaryError
-from lora_prep.redaction import redacted
+from lora_prep.database import Layout, open_tables, transaction
 from lora_prep.trainers.claimer import Claimer
 from lora_prep.trainers.submissions import Conflict, Intent, State, Submission
 
@@ -66,19 +60,16 @@ ROWS = sa.Table(
 VERSIONS = sa.Table(
     "lora_prep_ledger",
     META,
-    # One row, so that a later lora_prep knows what it finds and an earlier one keeps off.
     Column("version", Integer, primary_key=True, autoincrement=False),
 )
-VERSION = 1  # of the tables above; a change that this code could not read or keep raises it
-SCHEMA_LOCK = 0x10AA  # any number of our own, for Postgres's advisory locks
-BUSY_S = 30.0
+LAYOUT = Layout("ledger of submissions", META, VERSIONS, version=1)
 BATCH = 500  # ids in one question; SQLite's limit is far above
 
 
 class Database:
     """The table in one database. Nothing is kept open between two transactions."""
 
-    def __init__(self, where: Path | str, *, busy_s: float = BUSY_S) -> None:
+    def __init__(self, where: Path | str) -> None:
         """Open or make the table.
 
         Raises:
@@ -87,25 +78,7 @@ class Database:
             MissingDependency: the driver is not installed.
             TemporaryError: the database does not answer.
         """
-        self._busy_s = busy_s
-        url = _url(where)
-        sqlite = url.get_backend_name() == "sqlite"
-        try:
-            arguments = {"timeout": busy_s} if sqlite else {"connect_timeout": int(busy_s)}
-            self._engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments)
-        except ImportError as error:
-            raise MissingDependency(
-                "The driver of the ledger's database is not installed.",
-                why=f"{error}.",
-                fix="pip install 'lora_prep[postgres]'",
-            ) from error
-        if sqlite:
-            sa.event.listen(self._engine, "connect", self._prepare_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
-        with self._converted(), self._engine.begin() as connection:
-            if not sqlite:  # there BEGIN IMMEDIATE is the lock: one process at a time opens it
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-            _prepare_tables(connection)
+        self._engine = open_tables(where, LAYOUT)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -115,35 +88,11 @@ class Database:
             Conflict: another row has what must be unique.
             TemporaryError: the database does not answer, is full, or cannot be written.
         """
-        with self._converted(), self._engine.begin() as connection:
-            yield Transaction(connection)
-
-    @contextmanager
-    def _converted(self) -> Iterator[None]:
         try:
-            yield
+            with transaction(self._engine, LAYOUT) as connection:
+                yield Transaction(connection)
         except sa.exc.IntegrityError as error:
             raise Conflict("another row has what must be unique") from error
-        except sa.exc.SQLAlchemyError as error:
-            words = str(error).partition("\n")[0]
-            raise TemporaryError(
-                "The ledger of submissions cannot be used.",
-                why=f"{redacted(words)}.",
-                fix="See that its database is there and can be written; then try again.",
-            ) from error
-
-    def _prepare_sqlite(self, connection: Any, record: object) -> None:  # noqa: ARG002
-        connection.isolation_level = None  # BEGIN is ours: the driver's own comes too late
-        deadline = time.monotonic() + self._busy_s
-        while True:
-            try:  # switching to WAL does not wait for other connections by itself
-                connection.execute("PRAGMA journal_mode=WAL")
-                break
-            except connection.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-        connection.execute("PRAGMA synchronous=FULL")
 
 
 class Transaction:
@@ -274,64 +223,3 @@ def _submission(row: sa.RowMapping) -> Submission:
 
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _prepare_tables(connection: sa.Connection) -> None:
-    """Make what is missing, unless a newer lora_prep made what is there."""
-    VERSIONS.create(connection, checkfirst=True)
-    version = connection.scalar(sa.select(VERSIONS.c.version))
-    if version is None:
-        connection.execute(sa.insert(VERSIONS).values(version=VERSION))
-    elif version > VERSION:
-        raise ConfigurationError(
-            "The ledger of submissions was made by a newer lora_prep.",
-            why=f"Its version is {version}; this lora_prep knows version {VERSION}.",
-            fix="Update lora_prep; or set engine.database_url to another ledger.",
-        )
-    META.create_all(connection)
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _url(where: Path | str) -> sa.URL:
-    if isinstance(where, Path):
-        _make_private(where)
-        return sa.URL.create("sqlite", database=str(where))
-    try:
-        url = sa.make_url(where)
-    except (sa.exc.ArgumentError, ValueError) as error:
-        raise _no_url("It is no URL of a database") from error
-    if url.drivername in {"postgres", "postgresql"}:
-        return url.set(drivername="postgresql+psycopg")
-    match url.get_backend_name():
-        case "postgresql":
-            return url
-        case "sqlite" if url.database and url.database != ":memory:":
-            _make_private(Path(url.database))
-            return url
-        case "sqlite":
-            raise _no_url("It names no file, and a ledger in memory protects nothing")
-        case other:
-            raise _no_url(f"{other!r} is neither sqlite nor postgresql")
-
-
-def _make_private(path: Path) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            "The ledger's file cannot be made.",
-            why=f"{error.strerror}: {path}.",
-            fix="Set engine.database_url to a file that you may write.",
-        ) from error
-
-
-def _no_url(why: str) -> ConfigurationError:
-    return ConfigurationError(
-        "The ledger's database cannot be used.",
-        why=f"{why}.",
-        fix="Set engine.database_url to sqlite:///path or postgresql://host/name.",
-    )

@@ -29,7 +29,13 @@ from tests.trainers.provider import (
 pytestmark = pytest.mark.slow
 
 WAITS = Waits(margin_s=0.1, look_every_s=0.02)
-TRACED = ("submit.py", "ledger.py", "ledger_rows.py", "client.py", "exchange.py", "database.py")
+TRACED = (
+    *(
+        f"{os.sep}trainers{os.sep}{name}.py"
+        for name in ("submit", "ledger", "ledger_rows", "client", "exchange", "database")
+    ),
+    f"{os.sep}lora_prep{os.sep}database.py",
+)
 KILLS = {"sqlite": 60, "postgres": 20}  # spread over all lines, which are a few hundred
 
 
@@ -69,9 +75,7 @@ def victim(where: Path | str, url: str, line: int, lines: Any) -> None:
         return local
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
-        path = frame.f_code.co_filename
-        ours = os.sep + "trainers" + os.sep in path and path.endswith(TRACED)
-        return local if ours else None
+        return local if frame.f_code.co_filename.endswith(TRACED) else None
 
     sys.settrace(trace)
     submit(where, url, "run1")
