@@ -13,8 +13,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,12 +44,15 @@ __all__ = [
     "EmbeddedSettings",
     "EngineSettings",
     "FacesSettings",
+    "NotifySettings",
     "Settings",
     "StoreSettings",
     "TrainerSettings",
     "home_folder",
     "load_settings",
     "load_settings_with_origins",
+    "nearest",
+    "refuse_secrets",
 ]
 
 PREFIX = "LORA_PREP_"
@@ -232,6 +236,23 @@ class EmbeddedSettings(_Section):
     rehearsal_s: float = Field(2.0, ge=0, description="how long a rehearsal training takes, s")
 
 
+class NotifySettings(_Section):
+    """Which command of the user's own is told how a run ended."""
+
+    command: str = Field(
+        "", description="run without a shell, one JSON object on its stdin; empty is off"
+    )
+    timeout_s: float = Field(30.0, gt=0, description="it is killed when it takes longer, s")
+
+    @field_validator("command")
+    @classmethod
+    def _command_can_be_split(cls, command: str) -> str:
+        if "\0" in command:
+            raise ValueError("holds a character that no command can have")
+        shlex.split(command)  # its own error says what is wrong: "No closing quotation"
+        return command
+
+
 class Settings(_Section):
     """Every setting, by section."""
 
@@ -242,6 +263,7 @@ class Settings(_Section):
     archive: ArchiveSettings = ArchiveSettings()
     engine: EngineSettings = EngineSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
+    notify: NotifySettings = NotifySettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,18 +296,22 @@ def home_folder() -> Path:
     return home.resolve()
 
 
-def load_settings(flags: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+def load_settings(
+    flags: Mapping[str, Mapping[str, Any]] | None = None, *, origin: str = "flag"
+) -> Settings:
     """Read the settings from every source; `flags` ({section: {name: value}}) win.
+
+    origin: where the flags come from, for the words of an error.
 
     Raises:
         UnknownSetting: a file, the environment or a flag names a setting that does not exist.
         ConfigurationError: a value does not fit, a file is no TOML, or a file holds a secret.
     """
-    return load_settings_with_origins(flags)[0]
+    return load_settings_with_origins(flags, origin=origin)[0]
 
 
 def load_settings_with_origins(
-    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None, *, origin: str = "flag"
 ) -> tuple[Settings, dict[str, str]]:
     """Read the settings and, for each "section.name" that is not the default, say who set it."""
     layers = [
@@ -293,7 +319,7 @@ def load_settings_with_origins(
         _file_layer(Path(platformdirs.user_config_dir("lora-prep")) / "config.toml"),
         _file_layer(Path(PROJECT_FILE).absolute()),
         _environment_layer(os.environ),
-        _Layer("flag", flags or {}),
+        _Layer(origin, flags or {}),
     ]
     merged: dict[str, dict[str, Any]] = {}
     origins: dict[str, str] = {}
@@ -320,16 +346,26 @@ def _file_layer(path: Path) -> _Layer:
             why=f"{error}.",
             fix="Mend the file or move it away.",
         ) from error
-    layer = _Layer(origin, values)
-    for section in values:
-        if secret := next(filter(_is_secret, _section(values, section).items()), ("", ""))[0]:
+    refuse_secrets(values, f"The settings file {path}")
+    return _Layer(origin, values)
+
+
+def refuse_secrets(sections: Mapping[str, Any], holder: str) -> None:
+    """Raise if a file's sections hold a key or a URL with a password.
+
+    holder: what holds it, as the error begins.
+
+    Raises:
+        ConfigurationError: they do; the secret itself is not in it.
+    """
+    for section in sections:
+        if secret := next(filter(_is_secret, _section(sections, section).items()), ("", ""))[0]:
             raise ConfigurationError(
-                f"The settings file {path} holds a secret: {section}.{secret}.",
+                f"{holder} holds a secret: {section}.{secret}.",
                 why="Files are copied, committed and shared; keys must not be.",
                 fix=f"Remove the line. {API_KEY_VARIABLE} takes the trainer's key, the AWS_* "
                 "variables and profiles those of the store, PGPASSFILE the database's password.",
             )
-    return layer
 
 
 def _is_secret(setting: tuple[str, object]) -> bool:
@@ -377,12 +413,21 @@ def _check_names(layer: _Layer) -> None:
             full = f"{section}.{name}".rstrip(".")
             if full in known or (full in Settings.model_fields and values == {}):
                 continue
-            near = difflib.get_close_matches(full, known, n=1, cutoff=0.4)
             raise UnknownSetting(
                 f"There is no setting {full!r} ({layer.origin}).",
-                why=f"The nearest one is {near[0]!r}." if near else "No name is like it.",
+                why=nearest(full, known),
                 fix="Correct the name; `lora-prep config show` lists every setting.",
             )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a sentence that offers, for a name nobody knows, the known one that is most like it.
+
+    >>> nearest("steps", ["trainer.steps", "store.url"])
+    "The nearest one is 'trainer.steps'."
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"The nearest one is {near[0]!r}." if near else "No name is like it."
 
 
 def _unfit_value(error: ValidationError, origins: Mapping[str, str]) -> ConfigurationError:

@@ -376,3 +376,26 @@ def test_a_home_folder_that_cannot_be_written_is_said_at_once(
     tmp_path.chmod(0o755)
     assert "ConfigurationError" in said
     assert "cannot be written" in said
+
+
+# ── what other files reuse ────────────────────────────────────────────────────────────────────
+
+
+def test_an_error_names_the_file_that_the_flags_come_from() -> None:
+    with pytest.raises(UnknownSetting) as unknown_name:
+        load_settings({"trainer": {"step": 1}}, origin="jobs.toml")
+    with pytest.raises(ConfigurationError) as unfit:
+        load_settings({"trainer": {"steps": 0}}, origin="jobs.toml")
+
+    assert "(jobs.toml)" in unknown_name.value.what
+    assert "(jobs.toml)" in unfit.value.what
+
+
+@pytest.mark.parametrize("command", ["'open", "tell\0me"])
+def test_a_command_that_cannot_be_split_is_refused(command: str) -> None:
+    assert "notify.command" in refused({"notify": {"command": command}}).what
+
+
+def test_a_command_is_kept_as_it_is() -> None:
+    assert load_settings({"notify": {"command": " a 'b c' "}}).notify.command == "a 'b c'"
+    assert load_settings().notify.command == ""
