@@ -18,9 +18,16 @@ from lora_prep.embedded.clients import (
     use_services,
 )
 from lora_prep.embedded.locks import Lock
-from lora_prep.embedded.values import EmbeddedOptions, Services, ServicesStatus, StoreServer
+from lora_prep.embedded.values import (
+    STORE_BUCKET,
+    EmbeddedOptions,
+    Services,
+    ServicesStatus,
+    StoreServer,
+)
 
 __all__ = [
+    "STORE_BUCKET",
     "EmbeddedOptions",
     "Lock",
     "Services",

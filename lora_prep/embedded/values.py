@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["EmbeddedOptions", "Services", "ServicesStatus", "StoreServer"]
+__all__ = ["STORE_BUCKET", "EmbeddedOptions", "Services", "ServicesStatus", "StoreServer"]
+
+STORE_BUCKET = "lora-prep"
 
 StoreServer = Literal["auto", "seaweedfs", "nanio"]
 
@@ -37,7 +39,7 @@ class Services:
     store_secret_key: str = field(repr=False)
     trainer_url: str
     trainer_key: str = field(repr=False)
-    store_bucket: str = "lora-prep"
+    store_bucket: str = STORE_BUCKET
     store_region: str = "us-east-1"
 
 

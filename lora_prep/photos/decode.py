@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
+    "LARGEST_BYTES",
     "UnreadablePhoto",
     "open_crop",
     "open_region",

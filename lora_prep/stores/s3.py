@@ -273,8 +273,19 @@ class S3Store:
         with self.errors("list"):
             for page in pages.paginate(Bucket=self.access.bucket, Prefix=self.key(below)):
                 for one in page.get("Contents", []):
-                    stored = StoredObject(self.access.bucket, one["Key"], one["Size"], None)
+                    stored = StoredObject(
+                        self.access.bucket, one["Key"], one["Size"], None, etag=one.get("ETag")
+                    )
                     yield stored, one["LastModified"]
+
+    def folders(self) -> Iterator[str]:
+        """Yield the names that lead on below the store's prefix, as folders do."""
+        pages = self.client.get_paginator("list_objects_v2")
+        here = self.key("")
+        with self.errors("list"):
+            for page in pages.paginate(Bucket=self.access.bucket, Prefix=here, Delimiter="/"):
+                for one in page.get("CommonPrefixes", []):
+                    yield one["Prefix"].removeprefix(here).rstrip("/")
 
     def abort_uploads(self, *, older_than: timedelta) -> int:
         """Abort uploads in parts of ours that were cut; return how many."""

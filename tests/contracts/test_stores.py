@@ -147,3 +147,16 @@ def test_cut_uploads_of_ours_are_aborted_and_nobody_else_s(access: StoreAccess) 
         store.client.abort_multipart_upload(
             Bucket=bucket, Key="theirs/film.mp4", UploadId=begun["theirs/film.mp4"]
         )
+
+
+def test_folders_are_what_leads_on_below_the_prefix(store: S3Store, file: Path) -> None:
+    keys = [store.key(key) for key in ("f/ada/1.jpg", "f/ada/2/3.jpg", "f/ben/1.jpg", "f/4.jpg")]
+    for key in keys:
+        store.put_file(file, key, sha256=SHA256, content_type="image/jpeg")
+    below = S3Store(dataclasses.replace(store.access, prefix=store.key("f")))
+    assert sorted(below.folders()) == ["ada", "ben"]
+    etags = {str(stored.etag).strip('"') for stored, _ in below.listed("ada/")}  # rclone has none
+    heads = [store.head(key) for key in keys[:2]]
+    assert etags == {str(head.etag).strip('"') for head in heads if head}
+    for key in keys:
+        store.delete(key)
