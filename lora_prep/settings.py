@@ -35,10 +35,13 @@ from lora_prep.addresses import why_not_a_server
 from lora_prep.errors import ConfigurationError, UnknownSetting
 
 __all__ = [
+    "API_KEY_VARIABLE",
     "EMBEDDED",
     "HOSTED_TRAINER_URL",
+    "PREFIX",
     "PROJECT_FILE",
     "PROVIDER_STORE",
+    "SECRET_NAME",
     "ArchiveSettings",
     "DatasetSettings",
     "EmbeddedSettings",
