@@ -222,11 +222,22 @@ class ArchiveSettings(_Section):
 
 
 class EngineSettings(_Section):
-    """Where it is written down what was paid for."""
+    """Where it is written down what was paid for and how far each run is, and who works on it."""
 
     database_url: SecretStr | None = Field(
         None, description="postgresql://... for several machines; a file in the home without"
     )
+    executor_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,40}$",
+        description="what this machine is called in the database; a random word without",
+    )
+    heartbeat_s: float = Field(15.0, gt=0, description="between two signs of life, s")
+    reaper_s: float = Field(
+        120.0, gt=0, description="a machine silent for so long is dead: others go on, s"
+    )
+    look_s: float = Field(1.0, gt=0, description="between two looks for work, s")
+    drain_s: float = Field(60.0, ge=0, description="longest wait for stages at the end, s")
 
 
 class EmbeddedSettings(_Section):

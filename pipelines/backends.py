@@ -35,6 +35,7 @@ from lora_prep.trainers import (
     trainer_of,
     with_overrides,
 )
+from pipelines.places import database_of
 
 __all__ = [
     "PROVIDER",
@@ -50,7 +51,6 @@ __all__ = [
 ]
 
 PROVIDER = "wavespeed"  # whose API every trainer speaks
-LEDGER = "lora_prep.sqlite"
 CAPABILITIES = Path("cache") / "buckets"
 EMBEDDED_POLL_S = 0.25  # a rehearsal answers in seconds; nobody is billed or slowed by asking
 
@@ -256,7 +256,4 @@ def _plain(secret: SecretStr | None) -> str | None:
 def open_ledger(settings: Settings) -> Ledger:
     """Open the ledger of submissions alone."""
     wanted = settings.trainer
-    database = _plain(settings.engine.database_url)
-    return Ledger(
-        database or home_folder() / LEDGER, stale_s=wanted.submit_timeout_s + wanted.margin_s
-    )
+    return Ledger(database_of(settings), stale_s=wanted.submit_timeout_s + wanted.margin_s)

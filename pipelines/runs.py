@@ -26,7 +26,16 @@ from lora_prep.errors import TemporaryError
 from lora_prep.events import Event, Listener
 from lora_prep.settings import home_folder
 
-__all__ = ["Run", "all_runs", "find_run", "find_run_of_data", "last_run", "new_run", "run_by_id"]
+__all__ = [
+    "Run",
+    "all_runs",
+    "find_run",
+    "find_run_of_data",
+    "last_run",
+    "new_run",
+    "run_at",
+    "run_by_id",
+]
 
 RECORD = "run.json"
 LOCK = "lock"
@@ -141,6 +150,11 @@ class Run:
 def new_run() -> Run:
     """Return a run with a new id: sortable by time, random at the end, without any name."""
     run_id = f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(3)}"
+    return Run(run_id, _runs_folder() / run_id)
+
+
+def run_at(run_id: str) -> Run:
+    """Return the run of an id, whether this machine has anything of it or not."""
     return Run(run_id, _runs_folder() / run_id)
 
 

@@ -27,7 +27,7 @@ from lora_prep.stores import S3Store, StoreAccess
 from pipelines.backends import connect_store
 from pipelines.job_folders import S3, name_of
 
-__all__ = ["fetched", "subfolders"]
+__all__ = ["fetched", "is_in_a_bucket", "subfolders"]
 
 SUFFIXES = {*PHOTO_SUFFIXES, ".heif", ".hif", ".jpe", ".jfif", ".gif", ".bmp", ".txt", ""}
 """What photos and captions are called; inspection goes by the bytes, as everywhere."""
@@ -39,6 +39,11 @@ LONGEST_NAME_BYTES = 255  # of a file, on nearly every file system
 AT_ONCE = 4
 ATTEMPTS = 3  # boto3 does not retry a body that was cut
 PHOTOS, INCOMING, SEEN = "photos", "incoming", "seen.jsonl"
+
+
+def is_in_a_bucket(folder: Path | str) -> bool:
+    """Whether a folder of photos is a prefix of a bucket."""
+    return str(folder).startswith(S3)
 
 
 @contextmanager
@@ -57,7 +62,7 @@ def fetched(
         StorageError, CredentialsError: the bucket cannot be read.
         TemporaryError: the disk has no room.
     """
-    if not folder.startswith(S3):
+    if not is_in_a_bucket(folder):
         yield Path(folder)
         return
     try:

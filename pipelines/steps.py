@@ -14,7 +14,6 @@ Every step writes what it did to the run's record before it returns.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +21,25 @@ from lora_prep.bundle import pack, write_manifest
 from lora_prep.errors import (
     DatasetError,
     LoraPrepError,
-    TrainingFailed,
 )
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import Bundle, Crop, Selection
 from lora_prep.selection import overrides_path, require_enough
 from lora_prep.settings import Settings, home_folder, load_settings
-from lora_prep.trainers import OVER, State, Submission
+from lora_prep.trainers import OVER
 from pipelines.archiving import archive
 from pipelines.backends import PROVIDER, Backends, choose, connect, connect_trainer, request_for
-from pipelines.cleaning import give_up, unsubmitted_is_deleted
+from pipelines.cleaning import unsubmitted_is_deleted
 from pipelines.preparing import Inspected, crop_selection, inspect_folder
 from pipelines.runs import Run, new_run
+from pipelines.sources import is_in_a_bucket
 from pipelines.submitting import (
     Approve,
     ask_price,
+    dataset_sha256,
     follow,
+    go_on_after,
     has_it_after_all,
-    may_submit_once_more,
-    no_dataset,
     obtain,
     submit,
 )
@@ -200,7 +199,11 @@ def run(
     settings, run = settings or load_settings(), run or new_run()
     on_event = run.listener(on_event)
     choice = choose(settings)  # a setting that cannot work must not cost a minute of analysis
-    facts = {"rehearsal": choice.rehearsal, "reused": False, "opened": opened(settings)}
+    facts = {
+        "rehearsal": choice.rehearsal,
+        "reused": False,
+        "opened": opened(settings, Path(folder)),
+    }
     dataset = _prepared(Path(folder), settings, run, on_event, **facts)
     try:
         with run.alone(), connect(settings, on_event) as backends:
@@ -245,14 +248,23 @@ def resume(
         return _resumed(run, backends, on_event, approve)
 
 
-def opened(settings: Settings) -> dict[str, Any]:
+def opened(settings: Settings, folder: Path | str | None = None) -> dict[str, Any]:
     """Return what opens the same trainer and bucket again, whatever is set then; no secrets.
 
-    Also what it may cost and whether the provider is to forget it, where that was said.
+    Also what it may cost and whether the provider is to forget it, where that was said; and of a
+    run that begins with a folder, where that is and how its photos are judged.
     """
     asked = {"model", "trigger_word", "steps", "learning_rate", "lora_rank", "models"}
     said = {"max_cost_usd", "purge_remote"}
+    began_with = {}
+    if folder is not None:
+        began_with = {
+            "folder": _spelled_out(folder),
+            "dataset": settings.dataset.model_dump(exclude_defaults=True),
+            "faces": settings.faces.model_dump(exclude_defaults=True),
+        }
     return {
+        **began_with,
         "trainer_url": choose(settings).trainer_url,
         "store": settings.store.model_dump(),
         "trainer": {
@@ -263,13 +275,19 @@ def opened(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _spelled_out(folder: Path | str) -> str:
+    return str(folder) if is_in_a_bucket(folder) else str(Path(folder).expanduser().absolute())
+
+
 def as_opened(run: Run, sections: Sections) -> Sections:
     """Return settings, and below them the trainer, the bucket and the parameters a run had."""
     had = run.record().get("opened")
     if not had:
         return sections
     trainer = {**had.get("trainer", {}), "base_url": had["trainer_url"]}
+    had_too = {name: had[name] for name in ("dataset", "faces") if name in had}
     return {
+        **had_too,
         **sections,
         "trainer": {**trainer, **sections.get("trainer", {})},
         "store": {**had["store"], **sections.get("store", {})},
@@ -307,35 +325,13 @@ def _resumed(run: Run, backends: Backends, on_event: Listener, approve: Approve 
     if submission and has_it_after_all(submission, backends):
         return archive(follow(run, submission, backends, on_event), backends, on_event)
     if submission and submission.state in OVER:
-        _go_on_after(submission, run, path, backends, on_event)
-    known = submission.intent.dataset_sha256 if submission else None
-    sha256 = _sha256(path) if path.exists() else known
+        go_on_after(submission, run, path, backends, on_event)
     try:
-        if sha256 is None:
-            raise no_dataset(run)
+        sha256 = dataset_sha256(run, path, submission)
         return _finish(run, path, sha256, backends, on_event, approve=approve)
     except LoraPrepError as error:
         run.update(error=error.to_json())
         raise
-
-
-def _go_on_after(
-    submission: Submission, run: Run, path: Path, backends: Backends, on_event: Listener
-) -> None:
-    """Do what a crash left undone when a training had ended without a LoRA, and raise that it has.
-
-    It returns where the data URL could not be fetched and the run may submit once more.
-    """
-    ended = TrainingFailed(
-        f"The training of the run {run.id} has ended without a LoRA.",
-        why=submission.reason or f"It is {submission.state.value}.",
-        fix="Begin again with: lora-prep run FOLDER",
-    )
-    give_up(run, backends.store, ended, on_event, submission)
-    refused = submission.state is State.REFUSED
-    if not (refused and may_submit_once_more(run, path, backends.ledger)):
-        raise ended
-    run.update(status="prepared", error=None)
 
 
 def _finish(
@@ -351,11 +347,6 @@ def _finish(
     with unsubmitted_is_deleted(run, backends.store, backends.ledger, on_event):
         training = obtain(run, path, sha256, backends, on_event, again=again, approve=approve)
     return archive(training, backends, on_event)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _why_not_enough(selection: Selection) -> str | None:

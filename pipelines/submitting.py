@@ -7,6 +7,7 @@ asked, the zip uploaded and one request sent.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -53,9 +54,12 @@ from pipelines.values import Quote, Training, Upload
 __all__ = [
     "Approve",
     "approved",
+    "archived_run",
     "ask_price",
+    "dataset_sha256",
     "find",
     "follow",
+    "go_on_after",
     "has_it_after_all",
     "look",
     "may_submit_once_more",
@@ -163,6 +167,13 @@ def submit(
         return _submit_and_follow(upload, backends, on_event, again=again, quote=quote)
 
 
+def archived_run(run: Run, backends: Backends) -> str | None:
+    """Return the run that has archived what a prepared run asks for; None: it is new."""
+    upload = Upload(run, run.record()["dataset"]["sha256"], 1)
+    found = backends.ledger.look(_intent(upload, backends, None))
+    return found.submission.intent.run_id if isinstance(found, Archived) else None
+
+
 def send(
     upload: Upload,
     backends: Backends,
@@ -261,6 +272,46 @@ def has_it_after_all(submission: Submission, backends: Backends) -> bool:
     except LoraPrepError:
         return False
     return prediction.status is PredictionStatus.COMPLETED and bool(prediction.outputs)
+
+
+def go_on_after(
+    submission: Submission,
+    run: Run,
+    path: Path,
+    backends: Backends,
+    on_event: Listener = ignore,
+) -> None:
+    """Do what a crash left undone when a training had ended without a LoRA, and raise that it has.
+
+    It returns where the data URL could not be fetched and the run may submit once more.
+
+    Raises:
+        TrainingFailed: it has ended for good; its zip is deleted.
+    """
+    ended = TrainingFailed(
+        f"The training of the run {run.id} has ended without a LoRA.",
+        why=submission.reason or f"It is {submission.state.value}.",
+        fix="Begin again with: lora-prep run FOLDER",
+    )
+    give_up(run, backends.store, ended, on_event, submission)
+    refused = submission.state is State.REFUSED
+    if not (refused and may_submit_once_more(run, path, backends.ledger)):
+        raise ended
+    run.update(status="prepared", error=None)
+
+
+def dataset_sha256(run: Run, path: Path, submission: Submission | None) -> str:
+    """Return the hash of a run's zip, which may be gone once it was submitted.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if path.exists():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if submission is None:
+        raise no_dataset(run)
+    return submission.intent.dataset_sha256
 
 
 def may_submit_once_more(run: Run, path: Path, ledger: Ledger) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from lora_prep.cli.approval import approval
+from lora_prep.cli.durable import run_durably
 from lora_prep.cli.flags import (
     ArchiveFlags,
     DatasetFlags,
@@ -27,7 +27,7 @@ from lora_prep.settings import home_folder, load_settings
 from pipelines import steps
 from pipelines.backends import choose
 from pipelines.runs import Run, new_run
-from pipelines.telling import interruption_of
+from pipelines.train import begin
 
 __all__ = ["inspect", "plan", "prepare", "run"]
 
@@ -61,23 +61,11 @@ def run(
     training that is on its way is followed, and one that is archived is returned.
     """
     settings = load_settings(settings_flags(dataset, store, trainer, training, payment, archive))
-    this = new_run()
-    session.result = lambda: {"schema": 1, **this.record()}
-    session.interruption = lambda: interruption_of(this)
     if choose(settings).rehearsal:
         session.say(REHEARSAL_FIRST)
-    result = steps.run(
-        folder,
-        settings=settings,
-        run=this,
-        again=payment.again,
-        approve=approval(session, yes=payment.yes),
-        on_event=session.on_event,
-    )
-    for lora in result.loras:
-        session.answer(f"lora    {lora.object.url}")
-    session.answer(f"report  {this.report}")
-    if result.rehearsal:
+    this = begin(folder, settings)
+    run_durably(this, settings, session, payment)
+    if this.record()["rehearsal"]:
         session.say(REHEARSAL_LAST)
     else:
         session.say(f"Use it with: lora-prep lora use {this.id}")

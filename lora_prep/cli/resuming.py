@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from lora_prep.cli.approval import approval
+from lora_prep.cli.durable import run_durably
 from lora_prep.cli.flags import (
     ArchiveFlags,
     PaymentFlags,
@@ -26,7 +27,6 @@ from lora_prep.trainers import (
 from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.runs import Run, new_run, run_by_id
-from pipelines.telling import interruption_of
 
 __all__ = ["adopt", "resolve", "resume"]
 
@@ -48,15 +48,9 @@ def resume(
     """
     this = _run_of(run)
     settings = load_settings(steps.as_opened(this, settings_flags(payment, archive)))
-    session.result = lambda: {"schema": 1, **this.record()}
-    session.interruption = lambda: interruption_of(this)
-    with steps.connect(settings, session.on_event) as backends:
-        result = steps.resume(
-            this, backends, session.on_event, approve=approval(session, yes=payment.yes)
-        )
-    for lora in result.loras:
-        session.answer(f"lora    {lora.object.url}")
-    session.answer(f"report  {this.report}")
+    folder = this.record().get("opened", {}).get("folder")
+    this.update(opened=steps.opened(settings, folder and Path(folder)))
+    run_durably(this, settings, session, payment)
 
 
 def resolve(

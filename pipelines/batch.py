@@ -1,0 +1,336 @@
+"""Many people: one run each, planned together, trained at most so many at once.
+
+A batch is what a jobs file says. It is planned first: every job's photos are prepared, what was
+trained already is told from what is new or changed, and prices are asked. Then the runs go into a
+queue of the engine; one that fails stops no other.
+
+`batches/<id>.json` in the home remembers which run did which job, so that the same file, run again,
+goes on with what is unfinished and trains only what is new or changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from lora_prep.errors import Declined, LoraPrepError
+from lora_prep.settings import Settings, home_folder, load_settings
+from lora_prep.trainers import check_budget
+from pipelines.backends import choose
+from pipelines.engine import OWN, Client, Flow, launched
+from pipelines.jobs import Job, Sections, expand, read_jobs
+from pipelines.places import worker_is_here
+from pipelines.runs import Run, run_by_id
+from pipelines.sources import subfolders
+from pipelines.submitting import archived_run, ask_price
+from pipelines.train import Place, Task, begin
+
+__all__ = [
+    "Entry",
+    "Plan",
+    "Work",
+    "batch_id",
+    "jobs_of",
+    "plan_batch",
+    "remembered",
+    "run_batch",
+    "tasks_of",
+]
+
+BATCHES = "batches"
+
+
+class Work(StrEnum):
+    """What a batch has to do for one job."""
+
+    TRAIN = "train"
+    GO_ON = "go_on"
+    NOTHING = "nothing"
+    FAILED = "failed"
+    OVER_BUDGET = "over_budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One job of a batch, planned. run: of the job, None where nothing could be prepared.
+
+    price_usd: None is not known, 0 a rehearsal or nothing to pay; error: why it cannot be trained.
+    """
+
+    name: str
+    work: Work
+    run: str | None
+    images: int
+    price_usd: float | None
+    error: LoraPrepError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as the plan of `batch run --json` shows it."""
+        return {
+            "name": self.name,
+            "work": self.work.value,
+            "run": self.run,
+            "images": self.images,
+            "price_usd": self.price_usd,
+            "error": self.error.to_json() if self.error else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All jobs of a batch, in their order."""
+
+    id: str
+    entries: tuple[Entry, ...]
+    budget_usd: float | None
+
+    @property
+    def to_do(self) -> tuple[Entry, ...]:
+        """What will be trained, or gone on with."""
+        return tuple(one for one in self.entries if one.work in (Work.TRAIN, Work.GO_ON))
+
+    @property
+    def price_usd(self) -> float | None:
+        """What all of it costs, USD; None where somebody's price is not known."""
+        prices = [one.price_usd for one in self.to_do if one.work is Work.TRAIN]
+        known = [price for price in prices if price is not None]
+        return sum(known) if len(known) == len(prices) else None
+
+
+def batch_id(path: Path) -> str:
+    """Return what a jobs file is called in the home: the hash of its path."""
+    return hashlib.sha256(str(path.expanduser().absolute()).encode()).hexdigest()[:16]
+
+
+def remembered(batch: str) -> dict[str, str]:
+    """Return the run of each job of a batch, by the job's name; {} before its first time."""
+    try:
+        kept = json.loads(_memory(batch).read_text(encoding="utf-8"))
+        return {str(name): str(run) for name, run in kept["runs"].items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
+
+
+def jobs_of(path: Path, base: Sections, settings: Settings) -> tuple[Job, ...]:
+    """Read a jobs file, with one job for each folder of a bucket where it says so.
+
+    Raises:
+        ConfigurationError: it cannot be used; it says why, for every job.
+        StorageError, CredentialsError: the bucket cannot be listed.
+    """
+    return expand(read_jobs(path, base), lambda url: subfolders(url, settings))
+
+
+def plan_batch(
+    batch: str,
+    jobs: Sequence[Job],
+    place: Place,
+    *,
+    budget_usd: float | None = None,
+    again: bool = False,
+    on_entry: Callable[[Entry], None] = lambda entry: None,  # noqa: ARG005
+) -> Plan:
+    """Prepare every job, and find out what is to be trained and what that costs.
+
+    budget_usd: for all of it; jobs that it does not reach for are left out, in the file's order.
+    again: train also what is trained. A job that cannot be used is an entry with its error.
+    """
+    had = remembered(batch)
+    prices: dict[str, float | None] = {}
+    entries = []
+    for job in jobs:
+        entry = _planned(job, had.get(job.name), place, prices, again=again)
+        entries.append(entry)
+        if entry.run:
+            had[job.name] = entry.run
+            _remember(batch, had)
+        on_entry(entry)
+    return _within(Plan(batch, tuple(entries), budget_usd))
+
+
+def tasks_of(plan: Plan, *, again: bool = False) -> dict[str, Task]:
+    """Return what the engine is to do, by the names of the jobs."""
+    return {
+        one.name: Task(one.run, again=again and one.work is Work.TRAIN, yes=True, patient=True)
+        for one in plan.to_do
+        if one.run
+    }
+
+
+def run_batch(
+    plan: Plan,
+    settings: Settings,
+    place: Place,
+    *,
+    again: bool = False,
+    at_once: int,
+    on_end: Callable[[str, Flow], None],
+) -> None:
+    """Train what a plan says, and wait for all of it; one that fails stops no other.
+
+    A worker of this machine does it where one runs; where it stops meanwhile, this process does.
+    on_end: told of each job by its name, when its run has ended.
+    """
+    left = tasks_of(plan, again=again)
+    while left:
+        if worker_is_here():
+            client = Client(settings)
+            try:
+                ids = {name: client.enqueue_once(task) for name, task in left.items()}
+                _follow(client, ids, left, settings.engine.look_s, on_end, while_=worker_is_here)
+            finally:
+                client.close()
+            continue
+        with launched(settings, place, {OWN: at_once}) as engine:
+            client, queue = engine.client, engine.executor_id
+            try:
+                ids = {name: client.enqueue_once(task, queue) for name, task in left.items()}
+                _follow(client, ids, left, settings.engine.look_s, on_end)
+            except BaseException:
+                engine.leave()
+                raise
+
+
+# ── parts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _follow(
+    client: Client,
+    ids: Mapping[str, str],
+    left: dict[str, Task],
+    look_s: float,
+    on_end: Callable[[str, Flow], None],
+    *,
+    while_: Callable[[], bool] = lambda: True,
+) -> None:
+    """Wait until each workflow has ended, and take it out of `left` then."""
+    names = {workflow_id: name for name, workflow_id in ids.items()}
+    while left and while_():
+        for flow in client.ended(ids[name] for name in list(left)):
+            name = names[flow.id]
+            del left[name]
+            on_end(name, flow)
+        if left:
+            time.sleep(look_s)
+
+
+def _planned(
+    job: Job,
+    earlier_id: str | None,
+    place: Place,
+    prices: dict[str, float | None],
+    *,
+    again: bool,
+) -> Entry:
+    run = None
+    try:
+        settings = load_settings(job.sections)
+        run = begin(job.folder, settings, name=job.name)
+        place.prepare(run)
+        record = run.record()
+        images = record["dataset"]["images"]
+        earlier = run_by_id(earlier_id) if earlier_id else None
+        if earlier and _asks_the_same(earlier, run) and (work := _left_of(earlier, again=again)):
+            place.forget(run)
+            price = _price(settings, place, earlier, prices) if work is Work.TRAIN else 0.0
+            return Entry(job.name, work, earlier.id, images, price)
+        backends = place.backends(run)
+        archived = None if again else archived_run(run, backends)
+        if archived:
+            place.forget(run)
+            return Entry(job.name, Work.NOTHING, archived, images, 0.0)
+        return Entry(job.name, Work.TRAIN, run.id, images, _price(settings, place, run, prices))
+    except LoraPrepError as error:
+        if run:
+            run.update(error=error.to_json(), status="failed")
+        images = int(run.record().get("inspection", {}).get("usable", 0)) if run else 0
+        return Entry(job.name, Work.FAILED, run.id if run else None, images, 0.0, error)
+
+
+def _asks_the_same(earlier: Run, run: Run) -> bool:
+    """Whether two runs ask the same trainer for the same training of the same photos."""
+    one, other = earlier.record(), run.record()
+    asked = [
+        (
+            record.get("dataset", {}).get("sha256"),
+            record.get("opened", {}).get("trainer_url"),
+            record.get("opened", {}).get("trainer"),
+            record.get("opened", {}).get("store", {}).get("url"),
+        )
+        for record in (one, other)
+    ]
+    return asked[0] == asked[1]
+
+
+def _left_of(earlier: Run, *, again: bool) -> Work | None:
+    """Return what is left to do of an earlier run; None where a new one has to do it."""
+    record = earlier.record()
+    match record.get("status"):
+        case "archived":
+            return None if again else Work.NOTHING
+        case "failed":
+            return None
+        case "submitted" | "completed" | "submitting":
+            return Work.GO_ON
+        case _:
+            return Work.TRAIN
+
+
+def _price(
+    settings: Settings, place: Place, run: Run, prices: dict[str, float | None]
+) -> float | None:
+    """Return what a training costs; each kind of training is asked about once."""
+    if choose(settings).rehearsal:
+        return 0.0
+    wanted = settings.trainer.model_dump_json(
+        include={"base_url", "model", "steps", "learning_rate", "lora_rank"}
+    )
+    if wanted not in prices:
+        prices[wanted] = ask_price(place.backends(run).trainer, settings).price_usd
+    check_budget(prices[wanted], settings.trainer.max_cost_usd)
+    return prices[wanted]
+
+
+def _within(plan: Plan) -> Plan:
+    """Leave out what the budget does not reach for, and let no price rise beyond its plan."""
+    left, entries = plan.budget_usd, []
+    for entry in plan.entries:
+        if entry.work is not Work.TRAIN or left is None:
+            entries.append(entry)
+            continue
+        if entry.price_usd is None or entry.price_usd > left:
+            entries.append(replace(entry, work=Work.OVER_BUDGET, error=_over(plan, entry)))
+            continue
+        left -= entry.price_usd
+        if entry.run and (run := run_by_id(entry.run)):
+            trainer = {**run.record()["opened"]["trainer"], "max_cost_usd": entry.price_usd}
+            run.update(opened={"trainer": trainer})
+        entries.append(entry)
+    return replace(plan, entries=tuple(entries))
+
+
+def _over(plan: Plan, entry: Entry) -> Declined:
+    price = "nobody tells" if entry.price_usd is None else f"is {entry.price_usd:g} USD"
+    return Declined(
+        f"{entry.name} is not trained: the budget of {plan.budget_usd:g} USD does not reach.",
+        why=f"Its price {price}; the jobs before it come first.",
+        fix="Run the same batch again with more: what is trained is not paid again.",
+    )
+
+
+def _memory(batch: str) -> Path:
+    return home_folder() / BATCHES / f"{batch}.json"
+
+
+def _remember(batch: str, runs: Mapping[str, str]) -> None:
+    path = _memory(batch)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"schema": 1, "runs": dict(runs)}, indent=1), encoding="utf-8")
+    part.replace(path)

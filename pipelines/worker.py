@@ -1,0 +1,177 @@
+"""The worker: takes up what nobody has in hand, and begins what is due, until it is stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lora_prep.errors import ConfigurationError, LoraPrepError, TemporaryError
+from lora_prep.settings import Settings, home_folder
+from pipelines.batch import Plan, batch_id, jobs_of, plan_batch, tasks_of
+from pipelines.due import due
+from pipelines.engine import QUEUE, Engine, launched
+from pipelines.jobs import Sections
+from pipelines.places import database_of, worker_lock
+from pipelines.schedules import Schedule, Schedules
+from pipelines.train import Place
+
+__all__ = ["Fired", "fire", "serve"]
+
+logger = logging.getLogger(__name__)
+
+FIRING = "firing"  # folder of the slots that were begun and whose runs are not queued yet
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """A slot of a schedule that was begun, and what came of its jobs."""
+
+    schedule: str
+    slot: datetime
+    plan: Plan
+
+
+Told = Callable[[str], None]
+
+
+def serve(
+    settings: Settings, base: Sections, place: Place, stop: threading.Event, say: Told
+) -> None:
+    """Serve the queues and the schedules of this machine until `stop` is set, then drain.
+
+    base: settings of all jobs, on top of which a jobs file says what it wants.
+
+    Raises:
+        TemporaryError: another worker runs here already.
+        ConfigurationError: the database cannot be used.
+    """
+    lock = worker_lock()
+    if lock is None:
+        raise TemporaryError(
+            "A worker runs on this machine already.",
+            why="One is enough: it works on many runs at once.",
+            fix="Leave it, or stop it first.",
+        )
+    with lock, launched(settings, place, {QUEUE: settings.trainer.in_flight}) as engine:
+        say("working; stop with Ctrl-C")
+        schedules = Schedules(database_of(settings))
+        firing = threading.Thread(
+            target=_fire_what_is_due,
+            args=(settings, base, engine, schedules, stop, say),
+            daemon=True,
+        )
+        firing.start()
+        while not stop.wait(settings.engine.look_s):
+            try:
+                for run in engine.client.take_up(engine.client.flows(unfinished=True)):
+                    say(f"{run}: taken up")
+            except TemporaryError as error:
+                logger.warning("%s %s", error.what, error.why)
+        say("stopping: what runs is brought to the end of its stage")
+        if not engine.leave():
+            say("some stages take longer; they go on with the next start")
+
+
+def fire(
+    schedule: Schedule, slot: datetime, settings: Settings, base: Sections, engine: Engine
+) -> Fired:
+    """Prepare the jobs of a schedule and put what is new or changed into the queue.
+
+    Raises:
+        ConfigurationError: its jobs file cannot be used.
+    """
+    path = schedule.jobs
+    if path is None:
+        raise ConfigurationError(
+            f"The jobs file of the schedule {schedule.name} is not on this machine.",
+            why="It was added on another one, or moved.",
+            fix="Add the schedule again, here.",
+        )
+    jobs = jobs_of(path, base, settings)
+    plan = plan_batch(batch_id(path), jobs, engine.place, budget_usd=schedule.max_cost_usd)
+    for task in tasks_of(plan).values():
+        engine.client.enqueue_once(task)
+    return Fired(schedule.name, slot, plan)
+
+
+# ── parts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _fire_what_is_due(
+    settings: Settings,
+    base: Sections,
+    engine: Engine,
+    schedules: Schedules,
+    stop: threading.Event,
+    say: Told,
+) -> None:
+    for name, slot in _begun():  # a worker was killed; what it had claimed is not due any more
+        schedule = schedules.get(name)
+        if schedule and schedule.last_slot >= slot:
+            _fire(schedule, slot, settings, base, engine, say)
+        _mark(name, slot).unlink(missing_ok=True)
+    while not stop.is_set():
+        try:
+            # Where a jobs file is on several machines, the claim lets one of them begin the slot.
+            mine = [one for one in schedules.list() if one.jobs and not one.paused]
+            for schedule in mine:
+                for slot in _due(schedule):
+                    if stop.is_set() or not _claimed(schedules, schedule, slot):
+                        break
+                    _fire(schedule, slot, settings, base, engine, say)
+        except LoraPrepError as error:
+            logger.warning("%s %s", error.what, error.why)
+        stop.wait(settings.engine.look_s)
+
+
+def _due(schedule: Schedule) -> tuple[datetime, ...]:
+    now = datetime.now(UTC)
+    return due(schedule.timing, last=schedule.last_slot, now=now, policy=schedule.policy)
+
+
+def _claimed(schedules: Schedules, schedule: Schedule, slot: datetime) -> bool:
+    """Claim a slot for this worker; what it has claimed outlives it."""
+    mark = _mark(schedule.name, slot)
+    mark.parent.mkdir(mode=0o700, exist_ok=True)
+    mark.write_text(json.dumps({"schedule": schedule.name, "slot": slot.isoformat()}))
+    seen = schedules.get(schedule.name)
+    if seen and seen.last_slot < slot and schedules.claim(schedule.name, seen.last_slot, slot):
+        return True
+    mark.unlink()
+    return False
+
+
+def _fire(
+    schedule: Schedule,
+    slot: datetime,
+    settings: Settings,
+    base: Sections,
+    engine: Engine,
+    say: Told,
+) -> None:
+    try:
+        plan = fire(schedule, slot, settings, base, engine).plan
+        say(f"schedule {schedule.name}: {len(plan.to_do)} of {len(plan.entries)} jobs to do")
+    except LoraPrepError as error:
+        say(f"schedule {schedule.name}: {error.what} {error.why}")
+    _mark(schedule.name, slot).unlink(missing_ok=True)
+
+
+def _begun() -> list[tuple[str, datetime]]:
+    found = []
+    for path in sorted((home_folder() / FIRING).glob("*.json")):
+        try:
+            kept = json.loads(path.read_text())
+            found.append((kept["schedule"], datetime.fromisoformat(kept["slot"])))
+        except (ValueError, KeyError):  # cut off while it was written: nothing was claimed yet
+            path.unlink()
+    return found
+
+
+def _mark(name: str, slot: datetime) -> Path:
+    return home_folder() / FIRING / f"{name}-{int(slot.timestamp())}.json"
