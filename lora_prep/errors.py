@@ -32,6 +32,7 @@ the words belong here. A rejected photo is not an error: it is a verdict (`lora_
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "TrainingFailed",
     "TwoPeople",
     "UnknownSetting",
+    "error_of",
 ]
 
 
@@ -91,6 +93,19 @@ class LoraPrepError(Exception):
             "fix": self.fix,
             "retryable": self.retryable,
         }
+
+
+def error_of(value: Mapping[str, Any]) -> LoraPrepError:
+    """Return the error that an `error` object of the JSON contract tells of.
+
+    One whose code nobody knows is a plain `LoraPrepError`.
+    """
+    kinds, found = [LoraPrepError], LoraPrepError
+    while kinds:
+        kind = kinds.pop()
+        found = kind if kind.code == value["code"] else found
+        kinds += kind.__subclasses__()
+    return found(value["message"], why=value["why"], fix=value["fix"])
 
 
 class ConfigurationError(LoraPrepError):

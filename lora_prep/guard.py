@@ -10,8 +10,11 @@ checked as one.
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+import ssl
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -20,7 +23,7 @@ import httpx
 
 from lora_prep.addresses import is_loopback
 
-__all__ = ["AddressRefused", "Guard", "is_public", "look_up"]
+__all__ = ["AddressRefused", "Guard", "is_public", "look_up", "tls_context"]
 
 MAX_REDIRECTS: Final = 5
 # Both hide an IPv4 address in an IPv6 one, which would escape the check.
@@ -113,7 +116,7 @@ class Guard:
         Raises:
             ImportError: a proxy in the environment needs more than is installed.
         """
-        context = httpx.create_ssl_context()  # SSL_CERT_FILE counts in either case
+        context = tls_context()
         proxied = self.closed and self._proxies and _has_proxy(url)
         pinned = self.closed and not proxied
         return httpx.Client(
@@ -140,6 +143,17 @@ class Guard:
             public = host != "localhost" and not host.endswith(".localhost")
         if not public and host != self._trusted:
             raise AddressRefused("the host is in a private network", request=request)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return what TLS is checked by: certifi's certificates, or what SSL_CERT_FILE names."""
+    return _context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@cache
+def _context(file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001  httpx's own
+    # Reading the certificates takes 20 ms, which many small transfers would each pay.
+    return httpx.create_ssl_context()
 
 
 def _has_proxy(url: str) -> bool:

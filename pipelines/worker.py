@@ -66,12 +66,13 @@ def serve(
             daemon=True,
         )
         firing.start()
-        while not stop.wait(settings.engine.look_s):
+        while not _stopped(stop, settings.engine.look_s):
             try:
                 for run in engine.client.take_up(engine.client.flows(unfinished=True)):
                     say(f"{run}: taken up")
             except TemporaryError as error:
                 logger.warning("%s %s", error.what, error.why)
+        stop.set()
         say("stopping: what runs is brought to the end of its stage")
         if not engine.leave():
             say("some stages take longer; they go on with the next start")
@@ -97,6 +98,14 @@ def fire(
     for task in tasks_of(plan).values():
         engine.client.enqueue_once(task)
     return Fired(schedule.name, slot, plan)
+
+
+def _stopped(stop: threading.Event, pause_s: float) -> bool:
+    """Wait a moment; Ctrl-C and SIGTERM ask for the end, too."""
+    try:
+        return stop.wait(pause_s)
+    except KeyboardInterrupt:
+        return True
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
@@ -154,11 +163,12 @@ def _fire(
     engine: Engine,
     say: Told,
 ) -> None:
+    what = f"schedule {schedule.name}, {slot:%Y-%m-%dT%H.%M.%SZ}"
     try:
         plan = fire(schedule, slot, settings, base, engine).plan
-        say(f"schedule {schedule.name}: {len(plan.to_do)} of {len(plan.entries)} jobs to do")
+        say(f"{what}: {len(plan.to_do)} of {len(plan.entries)} jobs to do")
     except LoraPrepError as error:
-        say(f"schedule {schedule.name}: {error.what} {error.why}")
+        say(f"{what}: {error.what} {error.why}")
     _mark(schedule.name, slot).unlink(missing_ok=True)
 
 

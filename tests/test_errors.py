@@ -53,8 +53,17 @@ def test_the_exit_statuses_in_the_drawing_are_numbers() -> None:
 def test_every_error_is_exported_and_lives_in_this_module() -> None:
     names = {LoraPrepError.__name__, *(child.__name__ for child in family(LoraPrepError))}
 
-    assert set(errors.__all__) == names
+    assert set(errors.__all__) == names | {"error_of"}
     assert errors.__all__ == sorted(errors.__all__)
+
+
+def test_every_error_comes_back_from_its_json() -> None:
+    for kind in (LoraPrepError, *family(LoraPrepError)):
+        told = errors.error_of(kind("What.", why="Why.", fix="Fix.").to_json())
+        assert type(told) is kind
+        assert (told.what, told.why, told.fix) == ("What.", "Why.", "Fix.")
+    unknown = {"code": "of_tomorrow", "message": "What.", "why": "Why.", "fix": "Fix."}
+    assert type(errors.error_of(unknown)) is LoraPrepError
 
 
 def test_every_class_has_its_own_code() -> None:

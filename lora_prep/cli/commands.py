@@ -23,11 +23,13 @@ class Command(NamedTuple):
 
 
 WHOLE, STAGE, LOOK = "The whole way", "Single stages", "Looking"
+MANY = "Many people"
 BUCKET, LOCAL = "Your bucket", "On this machine"
-GROUPS = (WHOLE, STAGE, LOOK, BUCKET, LOCAL)
+GROUPS = (WHOLE, MANY, STAGE, LOOK, BUCKET, LOCAL)
 
 _CHAIN, _STAGES = "lora_prep.cli.chain", "lora_prep.cli.stages"
 _RESUMING = "lora_prep.cli.resuming"
+_BATCHING, _SCHEDULING = "lora_prep.cli.batching", "lora_prep.cli.scheduling"
 _BUCKET = "lora_prep.cli.bucket"
 _FACES = "lora_prep.cli.faces"
 _LORAS, _WATCHING = "lora_prep.cli.loras", "lora_prep.cli.watching"
@@ -43,6 +45,23 @@ COMMANDS = (
         "All checks, the price and the exact request; pays nothing.",
     ),
     Command(WHOLE, "resume", "RUN", f"{_RESUMING}:resume", "Go on with a run that was broken off."),
+    Command(MANY, "batch run", "JOBS", f"{_BATCHING}:batch_run", "Everything for many people."),
+    Command(MANY, "batch status", "JOBS", f"{_BATCHING}:batch_status", "How far each of them is."),
+    Command(
+        MANY,
+        "schedule add",
+        "NAME JOBS --cron CRON",
+        f"{_SCHEDULING}:schedule_add",
+        "Train what is new or changed, again and again.",
+    ),
+    Command(MANY, "schedule list", "", f"{_SCHEDULING}:schedule_list", "When each is next."),
+    Command(MANY, "schedule pause", "NAME", f"{_SCHEDULING}:schedule_pause", "Let it rest."),
+    Command(MANY, "schedule resume", "NAME", f"{_SCHEDULING}:schedule_resume", "Let it go on."),
+    Command(
+        MANY, "schedule run-now", "NAME", f"{_SCHEDULING}:schedule_run_now", "Do not wait for it."
+    ),
+    Command(MANY, "schedule remove", "NAME", f"{_SCHEDULING}:schedule_remove", "Forget it."),
+    Command(MANY, "worker", "", f"{_SCHEDULING}:worker", "Serve the queue and the schedules."),
     Command(
         STAGE, "inspect", "FOLDER", f"{_CHAIN}:inspect", "A verdict per photo, and the report."
     ),

@@ -15,7 +15,7 @@ from lora_prep.errors import (
     TrainingFailed,
 )
 
-__all__ = ["DONE", "INTERRUPTED", "UNEXPECTED", "USAGE", "exit_status", "status_of_code"]
+__all__ = ["DONE", "INTERRUPTED", "UNEXPECTED", "USAGE", "exit_status"]
 
 DONE, UNEXPECTED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -30,19 +30,6 @@ _STATUS: dict[type[LoraPrepError], int] = {
     Declined: 9,
     TemporaryError: 75,  # sysexits.h: EX_TEMPFAIL
 }
-
-
-def status_of_code(code: str | None) -> int:
-    """Return the status of an error that is known by its code alone."""
-    if code is None:
-        return DONE
-    kinds = [LoraPrepError]
-    while kinds:
-        kind = kinds.pop()
-        if kind.code == code:
-            return exit_status(kind.__new__(kind))
-        kinds += kind.__subclasses__()
-    return UNEXPECTED
 
 
 def exit_status(error: LoraPrepError) -> int:

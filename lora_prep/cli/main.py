@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from typing import NoReturn
 
 from lora_prep import __version__
@@ -19,9 +21,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         # An end that is asked for (a supervisor, a shutdown) is told like Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        sys.exit(_run(arguments))
+        status = _run(arguments)
+        if _still_working():
+            os._exit(status)
+        sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)  # before any work had begun: there is nothing to tell
+
+
+def _still_working() -> bool:
+    """Whether threads are left that the end of the interpreter would wait for.
+
+    What they do can be gone on with: a stage of a run that outlasted `engine.drain_s`.
+    """
+    if "pipelines.engine" not in sys.modules:
+        return False
+    return any(
+        not one.daemon for one in threading.enumerate() if one is not threading.main_thread()
+    )
 
 
 def _run(arguments: list[str]) -> int:

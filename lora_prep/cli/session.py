@@ -28,7 +28,7 @@ class Session:
     json: stdout gets one object and nothing else; debug: tracebacks and the log go to stderr.
     `result` gives the object of `--json`; it is asked for at the end, also after an error, so
     that a failure carries all that is known. `interruption` says why it matters that the command
-    was interrupted, and what to do.
+    was interrupted, and what to do. `status` is what a command that raises nothing ends with.
     """
 
     json: bool = False
@@ -38,6 +38,7 @@ class Session:
         default=lambda: ("You interrupted it.", "Run the same command again.")
     )
     progress: Progress = field(default_factory=make_progress)
+    status: int = 0
 
     def on_event(self, event: Event) -> None:
         """Draw progress on stderr."""
@@ -81,7 +82,7 @@ class Session:
             return self._fail(_unexpected(error), UNEXPECTED)
         self.progress.close()
         self._print_object(self.result())
-        return 0
+        return self.status
 
     def _fail(self, error: Mapping[str, str | bool], status: int) -> int:
         self.progress.close()

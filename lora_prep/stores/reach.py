@@ -49,10 +49,15 @@ def check_fetchable(url: str) -> None:
     """
     import httpx
 
+    from lora_prep.guard import tls_context
+
     try:
         with (
             httpx.Client(
-                timeout=TIMEOUT_S, follow_redirects=True, trust_env=not is_loopback(url)
+                timeout=TIMEOUT_S,
+                follow_redirects=True,
+                trust_env=not is_loopback(url),
+                verify=tls_context(),
             ) as client,
             client.stream("GET", url, headers=FIRST_BYTE) as answer,
         ):
