@@ -31,6 +31,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/whole_way.py
 	$(BIN)/python benchmarks/faults.py
 	$(BIN)/python benchmarks/archive.py
+	$(BIN)/python benchmarks/batch.py
 
 pictures: .venv/dev.stamp
 	$(BIN)/python tools/pictures.py
@@ -55,4 +56,4 @@ lock:  # needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --extra local --group build pyproject.toml -o requirements/run.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	    --extra local --extra postgres --extra dev --group build -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	    --extra local --extra dev --group build -c requirements/run.txt pyproject.toml -o requirements/dev.txt

@@ -60,7 +60,7 @@ def open_tables(where: Path | str, layout: Layout) -> sa.Engine:
         raise MissingDependency(
             f"The driver of the database of the {layout.name} is not installed.",
             why=f"{error}.",
-            fix="pip install 'lora_prep[postgres]'",
+            fix="pip install 'psycopg[binary]'",
         ) from error
     if sqlite:
         sa.event.listen(engine, "connect", _prepare_sqlite)

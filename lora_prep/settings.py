@@ -361,6 +361,13 @@ def _file_layer(path: Path) -> _Layer:
             fix="Mend the file or move it away.",
         ) from error
     refuse_secrets(values, f"The settings file {path}")
+    if origin == PROJECT_FILE and "command" in _section(values, "notify"):
+        raise ConfigurationError(
+            f"The settings file {path} names a command to run: notify.command.",
+            why="Folders are copied from others, and looking at one must not run their programs.",
+            fix="Move the line to config.toml in your configuration folder, or set "
+            "LORA_PREP_NOTIFY__COMMAND.",
+        )
     return _Layer(origin, values)
 
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +66,11 @@ Step = Callable[..., Answer]
 """step(name, function, *arguments) -> what the function answered, now or before a crash."""
 
 PHOTOS = "photos"  # of a bucket, while they are looked at
+A_RUN_S_OWN = {
+    *("model", "models", "trigger_word", "steps", "learning_rate", "lora_rank"),
+    *("max_cost_usd", "webhook", "purge_remote"),
+}
+"""Settings of the trainer that ask for another training, and not for another connection."""
 STEP_S: Final = 5.0  # a longer pause between two polls is slept by the engine
 POLLING_S: Final = 30.0  # how long one step polls at most
 PAUSE_MIN_S, PAUSE_MAX_S, GROWTH = 5.0, 600.0, 2.0  # between two tries of a patient run
@@ -109,14 +114,20 @@ class Place:
     _preparing: threading.Lock = field(default_factory=threading.Lock)
 
     def backends(self, run: Run) -> Backends:
-        """Open the trainer and the bucket of a run; runs that share them share one."""
+        """Open the trainer and the bucket of a run; runs that share them share one.
+
+        Raises:
+            ConfigurationError, TrainerNotAllowed: the settings do not allow a training.
+        """
         settings = settings_of(run)
-        key = settings.model_dump_json(include={"store", "trainer", "archive", "embedded"})
+        key = settings.model_dump_json(
+            include={"store", "trainer", "archive", "embedded"}, exclude={"trainer": A_RUN_S_OWN}
+        )
         with self._opening:
             if key not in self._opened:
                 opening = connect(settings, lambda event: self.on_event(run.id, event))
                 self._opened[key] = self._stack.enter_context(opening)
-            return self._opened[key]
+            return replace(self._opened[key], settings=settings, choice=choose(settings))
 
     def listener(self, run: Run) -> Listener:
         """Return who hears what a stage of a run says."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lora_prep.errors import ConfigurationError, LoraPrepError, TemporaryError
@@ -16,14 +17,17 @@ from pipelines.batch import Plan, batch_id, jobs_of, plan_batch, tasks_of
 from pipelines.due import due
 from pipelines.engine import QUEUE, Engine, launched
 from pipelines.jobs import Sections
+from pipelines.notifying import notice_of, notify
 from pipelines.places import database_of, worker_lock
+from pipelines.runs import all_runs
 from pipelines.schedules import Schedule, Schedules
 from pipelines.train import Place
 
-__all__ = ["Fired", "fire", "serve"]
+__all__ = ["Fired", "fire", "serve", "tell_of_expiring"]
 
 logger = logging.getLogger(__name__)
 
+EXPIRING_EVERY_S = 600.0
 FIRING = "firing"  # folder of the slots that were begun and whose runs are not queued yet
 
 
@@ -66,7 +70,11 @@ def serve(
             daemon=True,
         )
         firing.start()
+        told_at = 0.0
         while not _stopped(stop, settings.engine.look_s):
+            if time.monotonic() - told_at > EXPIRING_EVERY_S:
+                told_at = time.monotonic()
+                tell_of_expiring(settings)
             try:
                 for run in engine.client.take_up(engine.client.flows(unfinished=True)):
                     say(f"{run}: taken up")
@@ -106,6 +114,19 @@ def _stopped(stop: threading.Event, pause_s: float) -> bool:
         return stop.wait(pause_s)
     except KeyboardInterrupt:
         return True
+
+
+def tell_of_expiring(settings: Settings) -> None:
+    """Tell the user's command, once, of each result that the provider will soon forget."""
+    soon = timedelta(hours=settings.archive.soon_h)
+    for run in all_runs():
+        record = run.record()
+        expires_at = record.get("expires_at")
+        if not expires_at or record.get("status") == "archived" or record.get("told_expiring"):
+            continue
+        if datetime.fromisoformat(expires_at) - datetime.now(UTC) < soon:
+            notify(notice_of(run, "expiring"), settings)
+            run.update(told_expiring=True)
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────

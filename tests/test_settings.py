@@ -399,3 +399,14 @@ def test_a_command_that_cannot_be_split_is_refused(command: str) -> None:
 def test_a_command_is_kept_as_it_is() -> None:
     assert load_settings({"notify": {"command": " a 'b c' "}}).notify.command == "a 'b c'"
     assert load_settings().notify.command == ""
+
+
+def test_a_folder_of_others_cannot_name_a_command_to_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("lora-prep.toml").write_text('[notify]\ncommand = "rm -rf /"\n')
+    with pytest.raises(ConfigurationError, match=r"notify\.command"):
+        load_settings()
+    Path("lora-prep.toml").write_text("[notify]\ntimeout_s = 5\n")
+    monkeypatch.setenv("LORA_PREP_NOTIFY__COMMAND", "mail me")
+    assert load_settings().notify.command == "mail me"

@@ -1,0 +1,140 @@
+"""The durable chain without its engine: stages that do nothing twice, and tell what happened."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lora_prep.events import Event
+from lora_prep.settings import load_settings
+from pipelines import steps
+from pipelines.runs import Run, new_run
+from pipelines.train import Answer, Place, Task, train_run, without_engine
+from pipelines.worker import tell_of_expiring
+from tests.pipelines.conftest import NOW, QUICK, Paid
+from tests.trainer_service.helpers import KEY, jpeg, zip_of
+
+ZIP = zip_of({f"{number}.jpg": jpeg(number, side=40) for number in range(10)})
+
+
+def ready(**trainer: Any) -> Run:
+    """A run whose zip is ready."""
+    run = new_run()
+    run.make()
+    (run.path / "dataset.zip").write_bytes(ZIP)
+    opened = steps.opened(load_settings({**QUICK, "trainer": trainer}))
+    run.update(status="prepared", rehearsal=not trainer, reused=False, opened=opened)
+    return run
+
+
+@pytest.fixture
+def notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """What the user's command was told."""
+    path, script = tmp_path / "notices", tmp_path / "command.py"
+    script.write_text(f"import sys\nopen({str(path)!r}, 'a').write(sys.stdin.read())\n")
+    monkeypatch.setenv("LORA_PREP_NOTIFY__COMMAND", f"{sys.executable} {script}")
+    return lambda: (
+        [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    )
+
+
+@pytest.fixture
+def quick(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for section in (QUICK, {"trainer": NOW}):
+        for name, values in section.items():
+            for key, value in values.items():
+                monkeypatch.setenv(f"LORA_PREP_{name.upper()}__{key.upper()}", str(value))
+
+
+@pytest.mark.slow
+def test_every_stage_can_be_repeated_and_nothing_happens_twice(
+    quick: None, paid: Callable[..., Paid], notices: Callable[[], list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    trainer = paid()
+    monkeypatch.setenv("LORA_PREP_TRAINER__API_KEY", KEY)
+    run, place = ready(base_url=trainer.api.base_url, api_key=KEY), Place()
+
+    def twice(name: str, function: Callable[..., Answer], *arguments: Any) -> Answer:
+        first = function(*arguments)
+        if name == "upload":  # the second one would find what `submit` has not sent yet
+            return first
+        again = function(*arguments)
+        if name != "submit":
+            assert again.keys() == first.keys()
+        return again
+
+    answer = train_run(Task(run.id, yes=True), place, twice, lambda seconds: None)
+    assert answer == {"status": "archived"}
+    assert without_engine(Task(run.id, yes=True), place) == {"status": "archived"}
+    place.close()
+    assert trainer.accepted == 1
+    assert run.record()["status"] == "archived"
+    assert [notice["event"] for notice in notices()] == ["done"] * 3
+
+
+@pytest.mark.slow
+def test_a_failure_is_written_down_and_told_and_an_answer_without_words(
+    quick: None, paid: Callable[..., Paid], notices: Callable[[], list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    trainer = paid("empty-outputs")
+    monkeypatch.setenv("LORA_PREP_TRAINER__API_KEY", KEY)
+    run, place = ready(base_url=trainer.api.base_url, api_key=KEY), Place()
+    answer = without_engine(Task(run.id, yes=True), place)
+    place.close()
+    assert answer == {"status": "failed", "error": {"code": "no_outputs"}}
+    assert run.record()["error"]["code"] == "no_outputs"
+    assert place.failures[run.id].code == "no_outputs"
+    (notice,) = notices()
+    assert (notice["event"], notice["run"]) == ("failed", run.id)
+
+
+@pytest.mark.slow
+def test_nobody_pays_who_was_not_asked(
+    quick: None, paid: Callable[..., Paid], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = paid(price_usd=1)
+    monkeypatch.setenv("LORA_PREP_TRAINER__API_KEY", KEY)
+    run, place = ready(base_url=trainer.api.base_url, api_key=KEY), Place()
+    answer = without_engine(Task(run.id), place)
+    place.close()
+    assert answer["error"]["code"] == "declined"
+    assert trainer.accepted == 0
+
+
+@pytest.mark.slow
+def test_a_patient_run_waits_for_a_bucket_that_is_away(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, said = ready(), list[tuple[str, Event]]()
+    place = Place(on_event=lambda run_id, event: said.append((run_id, event)))
+    slept: list[float] = []
+
+    def step(name: str, function: Callable[..., Answer], *arguments: Any) -> Answer:
+        if name == "archive" and len(slept) < 3:
+            return {"error": {"code": "storage"}, "again": True}
+        return function(*arguments)
+
+    answer = train_run(Task(run.id, yes=True, patient=True), place, step, slept.append)
+    place.close()
+    assert answer == {"status": "archived"}
+    assert slept == [5.0, 10.0, 20.0]
+    assert {run_id for run_id, _ in said} == {run.id}
+
+
+def test_what_expires_soon_is_told_once(notices: Callable[[], list[dict[str, Any]]]) -> None:
+    soon, late = datetime.now(UTC) + timedelta(hours=5), datetime.now(UTC) + timedelta(days=6)
+    for status, expires_at in (("completed", soon), ("completed", late), ("archived", soon)):
+        new_run().update(status=status, expires_at=expires_at.isoformat())
+    for _ in range(2):
+        tell_of_expiring(load_settings())
+    (notice,) = notices()
+    assert notice["event"] == "expiring"
+    assert datetime.fromisoformat(notice["expires_at"]) == soon
