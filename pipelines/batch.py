@@ -233,8 +233,8 @@ def _planned(
         settings = load_settings(job.sections)
         run = begin(job.folder, settings, name=job.name)
         place.prepare(run)
-        record = run.record()
-        images = record["dataset"]["images"]
+        run.update(status="planned")  # nobody has agreed to train it yet
+        images = run.record()["dataset"]["images"]
         earlier = run_by_id(earlier_id) if earlier_id else None
         if earlier and _asks_the_same(earlier, run) and (work := _left_of(earlier, again=again)):
             place.forget(run)
@@ -255,17 +255,19 @@ def _planned(
 
 def _asks_the_same(earlier: Run, run: Run) -> bool:
     """Whether two runs ask the same trainer for the same training of the same photos."""
-    one, other = earlier.record(), run.record()
-    asked = [
-        (
-            record.get("dataset", {}).get("sha256"),
-            record.get("opened", {}).get("trainer_url"),
-            record.get("opened", {}).get("trainer"),
-            record.get("opened", {}).get("store", {}).get("url"),
-        )
-        for record in (one, other)
-    ]
-    return asked[0] == asked[1]
+    return _asked(earlier.record()) == _asked(run.record())
+
+
+def _asked(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what tells one training from another; what it may cost and what follows it do not."""
+    opened = record.get("opened", {})
+    trainer = {
+        name: value
+        for name, value in opened.get("trainer", {}).items()
+        if name not in {"max_cost_usd", "purge_remote"}
+    }
+    sha256 = record.get("dataset", {}).get("sha256")
+    return sha256, opened.get("trainer_url"), trainer, opened.get("store", {}).get("url")
 
 
 def _left_of(earlier: Run, *, again: bool) -> Work | None:
