@@ -238,6 +238,9 @@ class EngineSettings(_Section):
     )
     look_s: float = Field(1.0, gt=0, description="between two looks for work, s")
     drain_s: float = Field(60.0, ge=0, description="longest wait for stages at the end, s")
+    keep_days: int = Field(
+        90, ge=0, description="`runs prune` removes runs that ended before, days; 0 is never"
+    )
 
 
 class EmbeddedSettings(_Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from lora_prep.archive import (
     find_archived,
     note_cleaned,
     put_back,
+    starts_over,
 )
 from lora_prep.errors import (
     ArchiveError,
@@ -93,10 +95,16 @@ def _archived(training: Training, backends: Backends, on_event: Listener) -> tup
     owner = submission.intent.run_id
     prediction = training.prediction
     if prediction is None:
-        loras = find_archived(store, owner) or _put_back(training, backends, on_event)
-        if loras:
+        over = starts_over(_folder_of(training))
+        loras = () if over else find_archived(store, owner)
+        if loras := loras or _put_back(training, backends, on_event):
             return loras
-        prediction = _asked_again(submission, backends, on_event)
+        try:
+            prediction = _asked_again(submission, backends, on_event)
+        except ArchiveError:
+            if over and (loras := find_archived(store, owner)):
+                return loras  # nobody else has it any more
+            raise
 
     def ask() -> Prediction:
         # A dead link is not the end while the provider has the training: it gives another one.
@@ -113,19 +121,24 @@ def _archived(training: Training, backends: Backends, on_event: Listener) -> tup
     )
 
 
+def _folder_of(training: Training) -> Path:
+    """Return where the local copies of a training lie: with the run that it belongs to."""
+    return (run_by_id(training.submission.intent.run_id) or training.run).path / FOLDER
+
+
 def _put_back(training: Training, backends: Backends, on_event: Listener) -> tuple[Lora, ...]:
     """Archive the local copy of what the bucket has lost; () where there is none."""
-    submission = training.submission
+    submission, folder = training.submission, _folder_of(training)
     run = run_by_id(submission.intent.run_id) or training.run
     with run.alone():
-        if not (run.path / FOLDER).exists():
+        if not folder.exists():
             return ()
         _say(on_event, "archive", "it is not in the bucket: looking for the copy on this machine")
         return put_back(
             _training_facts(submission, run, backends.settings),
             run_id=submission.intent.run_id,
             store=backends.store,
-            folder=run.path / FOLDER,
+            folder=folder,
             how=how_to_archive(backends),
             on_event=on_event,
         )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -23,12 +22,12 @@ from lora_prep.errors import Declined, LoraPrepError
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.trainers import check_budget
 from pipelines.backends import choose
-from pipelines.engine import OWN, Client, Flow, launched
+from pipelines.engine import Flow
 from pipelines.jobs import Job, Sections, expand, read_jobs
-from pipelines.places import worker_is_here
 from pipelines.runs import Run, run_by_id
 from pipelines.sources import subfolders
 from pipelines.submitting import archived_run, ask_price
+from pipelines.together import run_together
 from pipelines.train import Place, Task, begin
 
 __all__ = [
@@ -177,47 +176,10 @@ def run_batch(
     A worker of this machine does it where one runs; where it stops meanwhile, this process does.
     on_end: told of each job by its name, when its run has ended.
     """
-    left = tasks_of(plan, again=again)
-    while left:
-        if worker_is_here():
-            client = Client(settings)
-            try:
-                ids = {name: client.enqueue_once(task) for name, task in left.items()}
-                _follow(client, ids, left, settings.engine.look_s, on_end, while_=worker_is_here)
-            finally:
-                client.close()
-            continue
-        with launched(settings, place, {OWN: at_once}) as engine:
-            client, queue = engine.client, engine.executor_id
-            try:
-                ids = {name: client.enqueue_once(task, queue) for name, task in left.items()}
-                _follow(client, ids, left, settings.engine.look_s, on_end)
-            except BaseException:
-                engine.leave()
-                raise
+    run_together(tasks_of(plan, again=again), settings, place, at_once=at_once, on_end=on_end)
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _follow(
-    client: Client,
-    ids: Mapping[str, str],
-    left: dict[str, Task],
-    look_s: float,
-    on_end: Callable[[str, Flow], None],
-    *,
-    while_: Callable[[], bool] = lambda: True,
-) -> None:
-    """Wait until each workflow has ended, and take it out of `left` then."""
-    names = {workflow_id: name for name, workflow_id in ids.items()}
-    while left and while_():
-        for flow in client.ended(ids[name] for name in list(left)):
-            name = names[flow.id]
-            del left[name]
-            on_end(name, flow)
-        if left:
-            time.sleep(look_s)
 
 
 def _planned(

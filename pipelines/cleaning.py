@@ -18,11 +18,13 @@ UNSENT = {None, State.RELEASED, *OVER}
 
 def delete_datasets(
     run: Run, store: S3Store, on_event: Listener = ignore, submission: Submission | None = None
-) -> None:
+) -> bool:
     """Delete the zip of a run, and that of the submission it took part in, from the bucket.
 
-    A deletion that fails is said, and is no error: how the training ended is what counts.
+    A deletion that fails is said, and is no error: how the training ended is what counts. False:
+    one failed.
     """
+    gone = True
     uploaded = run.record().get("dataset", {}).get("object", "").removeprefix("s3://")
     zips = {tuple(uploaded.split("/", 1))} if uploaded else set()
     if submission:
@@ -33,10 +35,12 @@ def delete_datasets(
                 continue
             store.delete(key)
         except LoraPrepError as error:
+            gone = False
             message = f"the photos are still in the bucket, delete {key} by hand: {error.what}"
         else:
             message = "the data set zip is deleted from the bucket"
         on_event(Event("clean", message, kind="note"))
+    return gone
 
 
 def give_up(

@@ -33,15 +33,15 @@ from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
 from dbos import Serializer as DbosSerializer
 from dbos._error import DBOSWorkflowCancelledError
 
-from lora_prep.errors import Declined, TemporaryError
+from lora_prep.errors import TemporaryError
 from lora_prep.redaction import redacted
 from lora_prep.settings import Settings
 from pipelines.executors import Executors
 from pipelines.places import database_of, machine_of
-from pipelines.runs import run_at
+from pipelines.runs import cancelled, run_at
 from pipelines.train import Answer, Place, Task, train_run
 
-__all__ = ["OWN", "QUEUE", "Client", "Engine", "Flow", "launched"]
+__all__ = ["OWN", "QUEUE", "Client", "Engine", "Flow", "cancelled", "launched"]
 
 FORMAT: Final = "1"
 """Of what the journal holds. By hand: a hash of the code would strand runs at every edit."""
@@ -217,9 +217,10 @@ class Client:
     def next_id(self, run: str) -> str:
         """Return the id of a new workflow of a run; what nobody has in hand of it is ended.
 
-        Its end is random: two machines that begin the same run at once have a workflow each, and
-        the ledger between them.
+        Who gave it up before is overruled. Its end is random: two machines that begin the same run
+        at once have a workflow each, and the ledger between them.
         """
+        run_at(run).take_back()
         living, number = self.executors.living(), 0
         for flow in self._all_of(run):
             number = max(number, flow.number)
@@ -356,15 +357,6 @@ def _train_run(task: dict[str, Any]) -> Answer:
         return engine.step(name, function, *arguments)
 
     return train_run(Task(**task), engine.place, step, engine.sleep)
-
-
-def cancelled(run: str) -> Declined:
-    """Return the error of a run that was cancelled."""
-    return Declined(
-        f"The run {run} was cancelled.",
-        why="Somebody said: lora-prep cancel.",
-        fix=f"Go on all the same: lora-prep resume {run}",
-    )
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────

@@ -43,6 +43,7 @@ VERSIONS = sa.Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
 )
 LAYOUT = Layout("list of executors", META, VERSIONS, version=1)
+WORKFLOWS, WORKFLOWS_SCHEMA = "workflow_status", "dbos"  # the latter on Postgres
 FORGOTTEN_S = 30 * 86400.0  # a row that old names nothing unfinished any more
 
 
@@ -100,6 +101,12 @@ class Executors:
                 case _:
                     pass
         return frozenset(living)
+
+    def knows_workflows(self) -> bool:
+        """Whether the engine was ever launched on this database: its tables are there."""
+        with transaction(self._engine, LAYOUT) as rows:
+            schema = None if rows.dialect.name == "sqlite" else WORKFLOWS_SCHEMA
+            return sa.inspect(rows).has_table(WORKFLOWS, schema=schema)
 
     def _now(self, rows: sa.Connection) -> float:
         if rows.dialect.name != "postgresql":

@@ -18,17 +18,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from lora_prep.embedded import Lock
-from lora_prep.errors import TemporaryError
+from lora_prep.embedded import Lock, is_held
+from lora_prep.errors import Declined, TemporaryError
 from lora_prep.events import Event, Listener
 from lora_prep.settings import home_folder
 
 __all__ = [
     "Run",
+    "Stamp",
     "all_runs",
+    "cancelled",
+    "every_run",
     "find_run",
     "find_run_of_data",
     "last_run",
@@ -39,7 +42,24 @@ __all__ = [
 
 RECORD = "run.json"
 LOCK = "lock"
+CANCELLED = "cancelled"
+EVENTS = "events.jsonl"
+TAIL_BYTES = 8192  # the end of it in which its last line lies
+MOMENT_S = 0.01
 _ALONE = threading.local()  # paths: of the runs that this thread has to itself
+
+
+class Stamp(NamedTuple):
+    """A state of a file: when it was written, ns since 1970, its inode and its length."""
+
+    changed_ns: int
+    inode: int
+    size_bytes: int
+
+    @property
+    def changed_at(self) -> datetime:
+        """When it was written."""
+        return datetime.fromtimestamp(self.changed_ns / 1e9, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,65 @@ class Run:
         """Whether a training was sent for this run, or may have been."""
         return bool(self.record().get("training"))
 
+    @property
+    def begun_at(self) -> datetime | None:
+        """When it was begun: its id says so."""
+        try:
+            return datetime.strptime(self.id.partition("-")[0], "%Y%m%dt%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """What tells one state of its record from another without reading it; None: none is there.
+
+        Of a run that has ended the record is not written again: its stamp says when it ended.
+        """
+        try:
+            seen = (self.path / RECORD).stat()
+        except OSError:
+            return None
+        return Stamp(seen.st_mtime_ns, seen.st_ino, seen.st_size)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether its owner gave it up, and nobody has gone on with it since."""
+        return (self.path / CANCELLED).exists()
+
+    def mark_cancelled(self) -> None:
+        """Say that its owner gave it up.
+
+        In a file of its own: the record has one writer, and that may be who is told to stop.
+        """
+        (self.path / CANCELLED).touch(mode=0o600)
+
+    def take_back(self) -> None:
+        """Say that it goes on, whatever was said before."""
+        (self.path / CANCELLED).unlink(missing_ok=True)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a living process has it to itself now."""
+        return os.name != "nt" and is_held(self.path / LOCK)
+
+    def last_said(self) -> dict[str, Any] | None:
+        """Return the last event, as events.jsonl has it; only the end of that file is read."""
+        try:
+            with (self.path / EVENTS).open("rb") as file:
+                size_bytes = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size_bytes - TAIL_BYTES))
+                lines = file.read().splitlines()
+        except OSError:
+            return None
+        for line in reversed(lines):
+            try:
+                said = json.loads(line)
+            except ValueError:  # it is just being written, or the tail begins within it
+                continue
+            if isinstance(said, dict) and {"time", "stage", "message"} <= said.keys():
+                return said
+        return None
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep every other process and thread off this run: its files have one writer at a time.
@@ -87,6 +166,9 @@ class Run:
             return
         self.make()
         lock = Lock.try_take(self.path / LOCK)
+        if lock is None:  # who asks whether it is held (`is_held`) holds it for an instant
+            time.sleep(MOMENT_S)
+            lock = Lock.try_take(self.path / LOCK)
         if lock is None:
             raise TemporaryError(
                 f"Another process works on the run {self.id}.",
@@ -141,7 +223,7 @@ class Run:
             if self.path.exists() and (what != last or now - written_at >= 1):
                 last, written_at = what, now
                 line = {"time": datetime.now(UTC).isoformat(), **asdict(event)}
-                with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+                with (self.path / EVENTS).open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
 
         return listen
@@ -169,6 +251,11 @@ def all_runs() -> Iterator[Run]:
     yield from (run for run, _ in _records())
 
 
+def every_run() -> list[Run]:
+    """Return every run that has a record, the newest first, without reading any."""
+    return [Run(path.parent.name, path.parent) for path in _record_paths()]
+
+
 def run_by_id(run_id: str) -> Run | None:
     """Return a run of this machine by its id; an id that is none is not looked for on disk."""
     path = _runs_folder() / run_id
@@ -194,9 +281,18 @@ def find_run_of_data(data_url: str) -> Run | None:
     return None
 
 
+def cancelled(run_id: str) -> Declined:
+    """Return the error of a run that was cancelled."""
+    return Declined(
+        f"The run {run_id} was cancelled.",
+        why="Somebody said: lora-prep cancel.",
+        fix=f"Go on all the same: lora-prep resume {run_id}",
+    )
+
+
 def _records() -> Iterator[tuple[Run, dict[str, Any]]]:
     """Yield every run that has a readable record, the newest first."""
-    for path in sorted(_runs_folder().glob(f"*/{RECORD}"), reverse=True):
+    for path in _record_paths():
         run = Run(path.parent.name, path.parent)
         try:
             record = run.record()
@@ -204,6 +300,10 @@ def _records() -> Iterator[tuple[Run, dict[str, Any]]]:
             continue  # one damaged record must not hide the others
         if isinstance(record, dict):
             yield run, record
+
+
+def _record_paths() -> list[Path]:
+    return sorted(_runs_folder().glob(f"*/{RECORD}"), reverse=True)
 
 
 def _runs_folder() -> Path:

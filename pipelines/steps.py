@@ -244,6 +244,7 @@ def resume(
         TemporaryError: another process works on the run.
         LoraPrepError: as `run`.
     """
+    run.take_back()
     with run.alone():
         return _resumed(run, backends, on_event, approve)
 

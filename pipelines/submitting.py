@@ -25,7 +25,7 @@ from lora_prep.errors import (
     TrainingFailed,
 )
 from lora_prep.events import Event, Listener, ignore
-from lora_prep.model import Prediction, PredictionStatus
+from lora_prep.model import Prediction, PredictionStatus, TrainingRequest
 from lora_prep.settings import Settings
 from lora_prep.trainers import (
     Archived,
@@ -47,7 +47,7 @@ from lora_prep.trainers import (
 )
 from pipelines.backends import PROVIDER, Backends, request_for
 from pipelines.cleaning import delete_datasets, give_up, surely_unsent
-from pipelines.runs import Run, run_by_id
+from pipelines.runs import Run, cancelled, run_by_id
 from pipelines.uploading import put_dataset, request_of
 from pipelines.values import Quote, Training, Upload
 
@@ -400,7 +400,7 @@ def _submitted(
             backends.ledger,
             backends.trainer,
             intent,
-            lambda: request_of(upload, backends, on_event),
+            lambda: _request(upload, backends, on_event),
             waits,
             again=again,
             webhook=settings.trainer.webhook,
@@ -412,6 +412,13 @@ def _submitted(
         if surely_unsent(run, backends.ledger):
             give_up(run, backends.store, error, on_event)
         raise
+
+
+def _request(upload: Upload, backends: Backends, on_event: Listener) -> TrainingRequest:
+    """Return the request; the last moment at which a run that was cancelled costs nothing."""
+    if upload.run.is_cancelled:
+        raise cancelled(upload.run.id)
+    return request_of(upload, backends, on_event)
 
 
 def _joined(

@@ -59,7 +59,7 @@ from pipelines.telling import dataset_rows, lora_rows, tell, training_rows
 from pipelines.uploading import put_dataset
 from pipelines.values import Dataset, Quote, Result, Training, Upload
 
-__all__ = ["Answer", "Place", "Task", "begin", "train_run", "without_engine"]
+__all__ = ["Answer", "Place", "Task", "begin", "settings_of", "train_run", "without_engine"]
 
 Answer = dict[str, Any]
 Step = Callable[..., Answer]
@@ -225,6 +225,7 @@ def without_engine(task: Task, place: Place) -> Answer:
     def step(name: str, function: Callable[..., Answer], *arguments: Any) -> Answer:  # noqa: ARG001
         return function(*arguments)
 
+    run_at(task.run).take_back()
     return train_run(task, place, step, time.sleep)
 
 

@@ -16,6 +16,8 @@ from lora_prep.archive.journal import (
     note_cleaned,
     note_submitted,
     read_journal,
+    start_over,
+    starts_over,
 )
 from lora_prep.archive.keep import How, archive_lora, put_back
 from lora_prep.archive.remote import check_object, check_url
@@ -61,5 +63,7 @@ __all__ = [
     "put_back",
     "read_journal",
     "spoken",
+    "start_over",
+    "starts_over",
     "verify_archives",
 ]

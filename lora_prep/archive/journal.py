@@ -27,6 +27,8 @@ __all__ = [
     "note_cleaned",
     "note_submitted",
     "read_journal",
+    "start_over",
+    "starts_over",
     "write_durably",
     "write_journal",
 ]
@@ -96,6 +98,27 @@ def note_cleaned(folder: Path) -> None:
     journal = read_journal(folder)
     if journal and journal.has(ArchiveState.MANIFEST):
         write_journal(folder, journal.at(ArchiveState.CLEANED))
+
+
+def start_over(folder: Path) -> bool:
+    """Let the archive begin again with what is in the folder, else with what the provider has.
+
+    Nothing is deleted, here or in the bucket: what is whole is kept, and read back again. False:
+    nothing was archived from this folder.
+    """
+    journal = read_journal(folder)
+    if journal is None or not journal.has(ArchiveState.COMPLETED):
+        return False
+    again = ArchiveState.DOWNLOADED if journal.files else ArchiveState.COMPLETED
+    write_journal(folder, replace(journal, state=again))
+    return True
+
+
+def starts_over(folder: Path) -> bool:
+    """Whether the archive has files here at most, also where it had come further once."""
+    journal = read_journal(folder)
+    begun = {ArchiveState.COMPLETED, ArchiveState.DOWNLOADED}
+    return journal is not None and journal.state in begun
 
 
 def read_journal(folder: Path) -> Journal | None:

@@ -28,7 +28,7 @@ BUCKET, LOCAL = "Your bucket", "On this machine"
 GROUPS = (WHOLE, MANY, STAGE, LOOK, BUCKET, LOCAL)
 
 _CHAIN, _STAGES = "lora_prep.cli.chain", "lora_prep.cli.stages"
-_RESUMING = "lora_prep.cli.resuming"
+_RESUMING, _RUNS = "lora_prep.cli.resuming", "lora_prep.cli.runs"
 _BATCHING, _SCHEDULING = "lora_prep.cli.batching", "lora_prep.cli.scheduling"
 _BUCKET = "lora_prep.cli.bucket"
 _FACES = "lora_prep.cli.faces"
@@ -44,7 +44,9 @@ COMMANDS = (
         f"{_CHAIN}:plan",
         "All checks, the price and the exact request; pays nothing.",
     ),
-    Command(WHOLE, "resume", "RUN", f"{_RESUMING}:resume", "Go on with a run that was broken off."),
+    Command(
+        WHOLE, "resume", "[RUN]", f"{_RESUMING}:resume", "Go on with a run that was broken off."
+    ),
     Command(MANY, "batch run", "JOBS", f"{_BATCHING}:batch_run", "Everything for many people."),
     Command(MANY, "batch status", "JOBS", f"{_BATCHING}:batch_status", "How far each of them is."),
     Command(
@@ -100,9 +102,12 @@ COMMANDS = (
         LOOK,
         "status",
         "[RUN]",
-        f"{_WATCHING}:status",
-        "Runs that are not archived, and what expires soon.",
+        f"{_RUNS}:status",
+        "Runs that are not finished, and what expires soon.",
     ),
+    Command(LOOK, "runs", "", f"{_RUNS}:runs", "Every run, what needs you first."),
+    Command(LOOK, "runs prune", "", f"{_RUNS}:runs_prune", "Remove runs that ended long ago."),
+    Command(LOOK, "cancel", "RUN", f"{_RUNS}:cancel", "Give a run up; what that does not stop."),
     Command(
         LOOK,
         "sweep",

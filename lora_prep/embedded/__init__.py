@@ -17,7 +17,7 @@ from lora_prep.embedded.clients import (
     stop_services,
     use_services,
 )
-from lora_prep.embedded.locks import Lock
+from lora_prep.embedded.locks import Lock, is_held
 from lora_prep.embedded.values import (
     STORE_BUCKET,
     EmbeddedOptions,
@@ -33,6 +33,7 @@ __all__ = [
     "Services",
     "ServicesStatus",
     "StoreServer",
+    "is_held",
     "services_status",
     "start_services",
     "stop_services",

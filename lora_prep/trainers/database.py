@@ -130,6 +130,14 @@ class Transaction:
             query = query.where(ROWS.c.state.in_([state.value for state in states]))
         return [_submission(row) for row in self._connection.execute(query).mappings()]
 
+    def read_runs(self, run_ids: list[str]) -> list[Submission]:
+        """Return the rows of these runs."""
+        found: list[Submission] = []
+        for start in range(0, len(run_ids), BATCH):
+            query = sa.select(ROWS).where(ROWS.c.run_id.in_(run_ids[start : start + BATCH]))
+            found += [_submission(row) for row in self._connection.execute(query).mappings()]
+        return found
+
     def owners(self, origin: str, ids: list[str]) -> dict[str, str]:
         """Return the submissions that were sent as these predictions: {prediction id: key}."""
         owned: dict[str, str] = {}

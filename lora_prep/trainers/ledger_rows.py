@@ -36,6 +36,12 @@ class LedgerRows:
             found = rows.read_all(run_id=run_id)
         return max(found, key=lambda row: row.intent.attempt, default=None)
 
+    def of_runs(self, run_ids: Iterable[str]) -> dict[str, Submission]:
+        """Return the last submission of each of these runs, where it has one."""
+        with self._database.transaction() as rows:
+            found = rows.read_runs(list(run_ids))
+        return {row.intent.run_id: row for row in sorted(found, key=lambda row: row.intent.attempt)}
+
     def of_prediction(self, origin: str, prediction_id: str) -> Submission | None:
         """Return the submission that a prediction belongs to."""
         with self._database.transaction() as rows:

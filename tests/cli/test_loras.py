@@ -121,7 +121,7 @@ def test_status_lists_what_expires_first(capsys: Capture) -> None:
     assert [row["run"] for row in done.json["runs"]] == [soon.id, later.id, waiting.id]
     assert [row["soon"] for row in done.json["runs"]] == [True, False, False]
     told = in_process(capsys, "status")
-    assert "4 h 59 min left" in told.stdout.splitlines()[0]
+    assert "4 h 59 min !" in told.stdout.splitlines()[1]
     assert "lora-prep sweep" in told.stderr
     one = in_process(capsys, "status", over.id, "--json").json
     assert [row["status"] for row in one["runs"]] == ["archived"]

@@ -1,0 +1,334 @@
+"""What each run is at, who has it in hand and what it needs. Looking changes and starts nothing.
+
+Of a run of this machine its record, its last event and its lock tell; whether a process works on
+it, and the submission's state, come from the database. Where that is shared, it also tells of runs
+that other machines have begun, by their ids alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from lora_prep.errors import ConfigurationError
+from lora_prep.settings import Settings
+from pipelines.known import Known
+from pipelines.runs import Run, Stamp, every_run, run_at, run_by_id
+
+if TYPE_CHECKING:
+    from lora_prep.trainers import Submission
+    from pipelines.engine import Flow
+
+__all__ = ["Looker", "Row", "is_unfinished", "unknown_run"]
+
+ENDED: Final = frozenset({"archived", "failed", "cancelled"})
+ONLY_LOOKED_AT: Final = frozenset({"inspected", "prepared", None})
+"""Where `inspect`, `plan` and `prepare` leave a run: it is unfinished only if it was begun to be
+trained, which its record says by `opened`."""
+STAGES: Final = {
+    "created": "prepare",
+    "inspected": "prepare",
+    "prepared": "upload",
+    "uploaded": "submit",
+    "submitting": "submit",
+    "submitted": "train",
+    "completed": "archive",
+}
+ENGINE_STAGES: Final = {"poll": "train", "tell": "clean"}  # what the engine calls differently
+FLOWS: Final = {"PENDING": "running", "ENQUEUED": "queued", "DELAYED": "queued",
+                "CANCELLED": "cancelled"}  # fmt: skip
+LOST: Final = frozenset({"posting", "unknown"})
+LOST_CODES: Final = frozenset({"needs_attention", "submission_unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run, as it is now.
+
+    run: its id; name: of the person, None of a run of another machine; status: how far it is, as
+    its record says; stage: what is done or has to be done next, None at its end; elapsed_s: since
+    it was begun, to its end where it has ended; provider_state: of its submission, as the ledger
+    has it; price_usd: None is not known, or nothing; held: whether a living process has it in hand;
+    here: whether its folder is on this machine; expires_at: until when the provider keeps a result
+    that is not archived, soon: within archive.soon_h; error: what stopped it; last_event: what was
+    last said of it; ended: whether nothing of it is left to do; changed_at: the last change of its
+    record.
+    """
+
+    run: str
+    name: str | None
+    status: str | None
+    stage: str | None
+    elapsed_s: float | None
+    provider_state: str | None
+    prediction_id: str | None
+    price_usd: float | None
+    held: bool
+    here: bool
+    ended: bool
+    expires_at: datetime | None = None
+    soon: bool = False
+    error: Mapping[str, Any] | None = None
+    last_event: Mapping[str, Any] | None = None
+    changed_at: datetime | None = None
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether it stands still until somebody does something."""
+        if self.ended or self.held:
+            return False
+        return self.error is not None or self.soon or self.provider_state in LOST
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its request was sent, perhaps, and its answer is not known."""
+        code = self.error["code"] if self.error else None
+        return not (self.ended or self.held) and (self.provider_state in LOST or code in LOST_CODES)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as `runs --json` and `status --json` print it."""
+        return {
+            "run": self.run,
+            "name": self.name,
+            "status": self.status,
+            "stage": self.stage,
+            "elapsed_s": None if self.elapsed_s is None else round(self.elapsed_s, 1),
+            "provider_state": self.provider_state,
+            "prediction_id": self.prediction_id,
+            "price_usd": self.price_usd,
+            "needs_attention": self.needs_attention,
+            "held": self.held,
+            "here": self.here,
+            "expires_at": self.expires_at and self.expires_at.isoformat(),
+            "soon": self.soon,
+            "error": self.error and dict(self.error),
+            "last_event": self.last_event and dict(self.last_event),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a row needs of a record, kept while its file does not change."""
+
+    name: str | None
+    status: str | None
+    begun: bool
+    training: Mapping[str, Any]
+    expires_at: datetime | None
+    error: Mapping[str, Any] | None
+    stamp: Stamp
+
+    @property
+    def at_provider(self) -> bool:
+        """Whether only the ledger knows what became of its submission."""
+        return bool(self.training) and self.status not in {"archived", "failed"}
+
+    @property
+    def unfinished(self) -> bool:
+        return is_unfinished(self.status, begun=self.begun)
+
+
+class Looker:
+    """Looks at runs, as often as it is asked; records that did not change are not read again."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take what is to be looked at from the settings; nothing is opened yet.
+
+        Raises:
+            ConfigurationError: the database would lie on a network share.
+        """
+        self.known = Known(settings)
+        self._soon = timedelta(hours=settings.archive.soon_h)
+        self._facts: dict[str, _Facts] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.known.close()
+
+    def rows(self, *, ended: bool = True, events: bool = False) -> list[Row]:
+        """Return all runs, those that need attention first; ended: also those that have ended.
+
+        events: with what was last said of each that has not ended.
+
+        Raises:
+            TemporaryError, ConfigurationError, MissingDependency: the database cannot be used.
+        """
+        facts = [(run, found) for run in every_run() if (found := self._facts_of(run))]
+        if not ended:
+            facts = [one for one in facts if one[1].unfinished and not one[0].is_cancelled]
+        rows = self._rows_of(facts, events=events)
+        if self.known.shared:
+            here = {run.id for run in every_run()}
+            rows += self._rows_elsewhere(here, ended=ended, events=events)
+        return sorted(rows, key=_urgency)
+
+    def row(self, run_id: str) -> Row:
+        """Return one run, with what was last said of it.
+
+        Raises:
+            ConfigurationError: nobody knows it.
+            TemporaryError, MissingDependency: the database cannot be used.
+        """
+        run = run_by_id(run_id)
+        facts = self._facts_of(run) if run else None
+        if run and facts:
+            (row,) = self._rows_of([(run, facts)], events=True)
+            return row
+        if self.known.shared:
+            for row in self._of_flows(self.known.flows(run_id), events=True):
+                return row
+        raise unknown_run(run_id)
+
+    def held(self, runs: Iterable[Run]) -> frozenset[str]:
+        """Return which of these runs a living process has in hand.
+
+        Raises: as `rows`.
+        """
+        asked = list(runs)
+        held = {run.id for run in asked if run.is_held}
+        if len(held) < len(asked):
+            held |= self.known.held()
+        return frozenset(run.id for run in asked if run.id in held)
+
+    # ── parts ─────────────────────────────────────────────────────────────────────────────────
+
+    def _facts_of(self, run: Run) -> _Facts | None:
+        stamp, had = run.stamp, self._facts.get(run.id)
+        if had and had.stamp == stamp:
+            return had
+        try:
+            record = run.record()
+        except (OSError, ValueError):
+            return None  # one damaged record must not hide the others
+        if not isinstance(record, dict) or stamp is None:
+            return None
+        expires_at = record.get("expires_at")
+        self._facts[run.id] = _Facts(
+            name=record.get("name") or (record.get("opened") or {}).get("name"),
+            status=record.get("status"),
+            begun="opened" in record,
+            training=record.get("training") or {},
+            expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+            error=record.get("error"),
+            stamp=stamp,
+        )
+        return self._facts[run.id]
+
+    def _rows_of(self, found: list[tuple[Run, _Facts]], *, events: bool) -> list[Row]:
+        going = [run for run, facts in found if facts.unfinished and not run.is_cancelled]
+        held = self.held(going)
+        submissions = self.known.submissions(run.id for run, facts in found if facts.at_provider)
+        now, rows = datetime.now(UTC), []
+        for run, facts in found:
+            row = self._row(run, facts, submissions.get(run.id), now)
+            row = replace(row, held=run.id in held)
+            if events and not row.ended:
+                row = replace(row, last_event=run.last_said())
+            rows.append(row)
+        return rows
+
+    def _row(self, run: Run, facts: _Facts, submission: Submission | None, now: datetime) -> Row:
+        status = facts.status
+        if status != "archived" and run.is_cancelled:
+            status = "cancelled"
+        ended = not is_unfinished(status, begun=facts.begun)
+        until = facts.stamp.changed_at if ended else now
+        left = facts.expires_at - now if facts.expires_at else None
+        begun_at = run.begun_at
+        return Row(
+            run=run.id,
+            name=facts.name,
+            status=status,
+            stage=None if ended else STAGES.get(status or ""),
+            elapsed_s=(until - begun_at).total_seconds() if begun_at else None,
+            provider_state=submission.state.value if submission else _provider_state(facts),
+            prediction_id=facts.training.get("prediction_id"),
+            price_usd=facts.training.get("price_usd"),
+            held=False,
+            here=True,
+            ended=ended,
+            expires_at=facts.expires_at,
+            soon=status not in ENDED and left is not None and left <= self._soon,
+            error=facts.error,
+            changed_at=facts.stamp.changed_at,
+        )
+
+    def _rows_elsewhere(self, here: set[str], *, ended: bool, events: bool) -> list[Row]:
+        flows = self.known.flows(unfinished=not ended)
+        return self._of_flows([flow for flow in flows if flow.run not in here], events=events)
+
+    def _of_flows(self, flows: list[Flow], *, events: bool) -> list[Row]:
+        submissions = self.known.submissions(flow.run for flow in flows)
+        held = self.known.held() if flows else frozenset()
+        rows = []
+        for flow in flows:
+            row = _elsewhere(flow, submissions.get(flow.run), held=flow.run in held)
+            if events and not row.ended and (stage := self.known.stage_of(flow)):
+                row = replace(row, stage=ENGINE_STAGES.get(stage, stage))
+            rows.append(row)
+        return rows
+
+
+def is_unfinished(status: str | None, *, begun: bool) -> bool:
+    """Whether something of a run is left to do; begun: to be trained, not only to be looked at."""
+    return begun if status in ONLY_LOOKED_AT else status not in ENDED
+
+
+def unknown_run(run_id: str) -> ConfigurationError:
+    """Return the error of a run that is not on this machine."""
+    return ConfigurationError(
+        f"There is no run {run_id} on this machine.",
+        why="Its folder is not in LORA_PREP_HOME/runs.",
+        fix="lora-prep runs lists all there are.",
+    )
+
+
+def _urgency(row: Row) -> tuple[bool, bool, str, float]:
+    expires = row.expires_at.isoformat() if row.expires_at and not row.ended else "9"
+    begun_at = run_at(row.run).begun_at
+    return (
+        not row.needs_attention,
+        row.ended,
+        expires,
+        -begun_at.timestamp() if begun_at else 0.0,
+    )
+
+
+def _provider_state(facts: _Facts) -> str | None:
+    """Return what the record alone tells of the training at the provider."""
+    told = facts.training and facts.status in {"submitted", "completed", "archived", "failed"}
+    return facts.status if told else None
+
+
+def _elsewhere(flow: Flow, submission: Submission | None, *, held: bool) -> Row:
+    answer = flow.answer or {}
+    begun_at = run_at(flow.run).begun_at
+    code = (answer.get("error") or {}).get("code")
+    passed = datetime.now(UTC) - begun_at if begun_at and not flow.finished else None
+    return Row(
+        run=flow.run,
+        name=None,
+        status=answer.get("status") or FLOWS.get(flow.status, "failed"),
+        stage=None,
+        elapsed_s=passed.total_seconds() if passed else None,
+        provider_state=submission.state.value if submission else None,
+        prediction_id=submission.prediction_id if submission else None,
+        price_usd=submission.intent.price_usd if submission else None,
+        held=held,
+        here=False,
+        ended=flow.finished,
+        error=_stopped_elsewhere(flow.run, code) if code else None,
+    )
+
+
+def _stopped_elsewhere(run_id: str, code: str) -> dict[str, Any]:
+    """Return an error of which the shared database holds the code only."""
+    return {
+        "code": code,
+        "message": f"The run {run_id} has stopped: {code}.",
+        "why": "The machine it was begun on knows more.",
+        "fix": f"There: lora-prep resume {run_id}",
+        "retryable": False,
+    }

@@ -1,0 +1,66 @@
+"""Many runs side by side, at most so many at once: in this process, or by the worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from lora_prep.settings import Settings
+from pipelines.engine import OWN, Client, Flow, launched
+from pipelines.places import worker_is_here
+from pipelines.train import Place, Task
+
+__all__ = ["run_together"]
+
+
+def run_together(
+    tasks: Mapping[str, Task],
+    settings: Settings,
+    place: Place,
+    *,
+    at_once: int,
+    on_end: Callable[[str, Flow], None],
+) -> None:
+    """Bring runs to their end, and wait for all of them; one that fails stops no other.
+
+    A worker of this machine does it where one runs; where it stops meanwhile, this process does.
+    tasks: by any name; on_end: told of each by its name, when its run has ended.
+    """
+    left = dict(tasks)
+    while left:
+        if worker_is_here():
+            client = Client(settings)
+            try:
+                ids = {name: client.enqueue_once(task) for name, task in left.items()}
+                _follow(client, ids, left, settings.engine.look_s, on_end, while_=worker_is_here)
+            finally:
+                client.close()
+            continue
+        with launched(settings, place, {OWN: at_once}) as engine:
+            client, queue = engine.client, engine.executor_id
+            try:
+                ids = {name: client.enqueue_once(task, queue) for name, task in left.items()}
+                _follow(client, ids, left, settings.engine.look_s, on_end)
+            except BaseException:
+                engine.leave()
+                raise
+
+
+def _follow(
+    client: Client,
+    ids: Mapping[str, str],
+    left: dict[str, Task],
+    look_s: float,
+    on_end: Callable[[str, Flow], None],
+    *,
+    while_: Callable[[], bool] = lambda: True,
+) -> None:
+    """Wait until each workflow has ended, and take it out of `left` then."""
+    names = {workflow_id: name for name, workflow_id in ids.items()}
+    while left and while_():
+        for flow in client.ended(ids[name] for name in list(left)):
+            name = names[flow.id]
+            del left[name]
+            on_end(name, flow)
+        if left:
+            time.sleep(look_s)
