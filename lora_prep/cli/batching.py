@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["batch_run", "batch_status", "train_plan"]
 
 NAME_WIDTH = 40
+FEW = 10  # people whose every note is shown; of more only the ends
 Jobs = Annotated[
     Path, Parameter(name="JOBS", help="A jobs file: TOML with [[job]] entries, or CSV.")
 ]
@@ -103,7 +104,7 @@ def train_plan(
     session.result = lambda: _result(plan, ended)
 
     def on_event(run_id: str, event: Event) -> None:
-        if event.kind == "note" and run_id in names:
+        if event.kind == "note" and run_id in names and len(names) <= FEW:
             session.say(f"{shown(names[run_id])}: {event.stage}: {event.message}")
 
     def on_end(name: str, flow: Flow) -> None:

@@ -153,15 +153,20 @@ def worker(
     enough for a machine; with a shared database (engine.database_url) several machines have one
     each. It never asks: what it trains was agreed to, or has a budget.
     """
+    from pipelines.runs import run_at
     from pipelines.train import Place
     from pipelines.worker import serve
 
     base = settings_flags(store, trainer, archive)
     settings = load_settings(base)
 
+    names: dict[str, str] = {}
+
     def on_event(run_id: str, event: Event) -> None:
         if event.kind == "note":
-            session.say(f"{run_id}: {event.stage}: {event.message}")
+            who = names.get(run_id) or run_at(run_id).record().get("name", "")
+            names[run_id] = who
+            session.say(f"{run_id}  {shown(who)}: {event.stage}: {event.message}")
 
     stop = threading.Event()
     try:
