@@ -133,7 +133,8 @@ def _put_back(training: Training, backends: Backends, on_event: Listener) -> tup
     with run.alone():
         if not folder.exists():
             return ()
-        _say(on_event, "archive", "it is not in the bucket: looking for the copy on this machine")
+        why = "once more" if starts_over(folder) else "it is not in the bucket"
+        _say(on_event, "archive", f"{why}: looking for the copy on this machine")
         return put_back(
             _training_facts(submission, run, backends.settings),
             run_id=submission.intent.run_id,

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
 from dbos import Serializer as DbosSerializer
-from dbos._error import DBOSWorkflowCancelledError
+from dbos._error import DBOSAwaitedWorkflowCancelledError, DBOSWorkflowCancelledError
 
 from lora_prep.errors import TemporaryError
 from lora_prep.redaction import redacted
@@ -264,7 +264,9 @@ class Engine:
             try:
                 with SetWorkflowID(self.client.next_id(task.run)):
                     answer: Answer = _train_run(asdict(task))
-            except DBOSWorkflowCancelledError as error:
+            except (DBOSAwaitedWorkflowCancelledError, DBOSWorkflowCancelledError) as error:
+                if run_at(task.run).record().get("status") == "archived":
+                    return {"status": "archived"}  # that came too late
                 raise cancelled(task.run) from error
             return answer
 

@@ -303,7 +303,9 @@ def poll(task: Task, place: Place, key: str, watched: Mapping[str, Any] | None) 
                 return {"ended": True}
             watch = found.watch
             answer = {"ended": False, "watch": asdict(watch), "pause_s": found.pause_s}
-            if found.pause_s >= STEP_S or now_s > until_s or place.leaving.wait(found.pause_s):
+            if found.pause_s >= STEP_S or now_s > until_s or run.is_cancelled:
+                return answer
+            if place.leaving.wait(found.pause_s):
                 return answer
     except DatasetNotFetched as error:
         if submission.intent.run_id != run.id:

@@ -100,18 +100,14 @@ def note_cleaned(folder: Path) -> None:
         write_journal(folder, journal.at(ArchiveState.CLEANED))
 
 
-def start_over(folder: Path) -> bool:
-    """Let the archive begin again with what is in the folder, else with what the provider has.
+def start_over(folder: Path, prediction_id: str) -> None:
+    """Let the archive of a training begin again, with what is in the folder or at the provider.
 
-    Nothing is deleted, here or in the bucket: what is whole is kept, and read back again. False:
-    nothing was archived from this folder.
+    Nothing is deleted, here or in the bucket: what is whole is kept, and read back again.
     """
-    journal = read_journal(folder)
-    if journal is None or not journal.has(ArchiveState.COMPLETED):
-        return False
+    journal = _of(folder, prediction_id) or Journal(prediction_id, ArchiveState.COMPLETED)
     again = ArchiveState.DOWNLOADED if journal.files else ArchiveState.COMPLETED
     write_journal(folder, replace(journal, state=again))
-    return True
 
 
 def starts_over(folder: Path) -> bool:

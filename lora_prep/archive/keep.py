@@ -358,7 +358,8 @@ def _read_sidecar(folder: Path) -> dict[str, Any]:
 
 
 def _sound(path: Path) -> LoraFacts | None:
+    """Return the facts of a file that is here and whole."""
     try:
         return check_file(path)
-    except LoraInvalid:
+    except (FileNotFoundError, LoraInvalid):
         return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from contextlib import closing
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from lora_prep.cli.durable import run_durably
+from lora_prep.cli.exit_status import DONE, exit_status
 from lora_prep.cli.flags import (
     ArchiveFlags,
     PaymentFlags,
@@ -15,8 +16,9 @@ from lora_prep.cli.flags import (
     TrainerFlags,
     settings_flags,
 )
-from lora_prep.cli.session import SessionParameter
+from lora_prep.cli.session import Session, SessionParameter, shown
 from lora_prep.errors import ConfigurationError
+from lora_prep.events import Event
 from lora_prep.settings import load_settings
 from lora_prep.trainers import (
     Submission,
@@ -26,7 +28,10 @@ from lora_prep.trainers import (
 )
 from pipelines import steps
 from pipelines.backends import Backends
+from pipelines.going_on import Left, go_back, left_runs, reopen, resume_all
+from pipelines.looking import Looker
 from pipelines.runs import Run, new_run, run_by_id
+from pipelines.train import Place
 
 __all__ = ["adopt", "resolve", "resume"]
 
@@ -34,9 +39,19 @@ RunId = Annotated[str, Parameter(name="RUN", help="The run's id, as `run` printe
 
 
 def resume(
-    run: RunId,
+    run: Annotated[
+        str | None, Parameter(name="RUN", help="The run's id, as `run` printed it.")
+    ] = None,
     /,
     *,
+    all_: Annotated[
+        bool,
+        Parameter(name="--all", help="Every unfinished run of this machine.", show_default=False),
+    ] = False,
+    from_: Annotated[
+        Literal["prepare", "upload", "submit", "archive"] | None,
+        Parameter(name="--from", help="The stage to do anew; what was submitted needs --again."),
+    ] = None,
     payment: PaymentFlags = PaymentFlags(),
     archive: ArchiveFlags = ArchiveFlags(),
     session: SessionParameter,
@@ -45,11 +60,27 @@ def resume(
 
     What was submitted is followed and archived. What surely was not is submitted now. Where the
     answer was lost the training is looked for; it is never sent a second time on a guess.
+
+    With --all that is done for every run that nobody has in hand, side by side; what has submitted
+    nothing yet is submitted with --yes only. The exit status is the worst.
     """
+    if (run is None) is not all_ or (all_ and (from_ or payment.again)):
+        raise ConfigurationError(
+            "It takes a RUN, or --all without --from and --again.",
+            why="Doing a stage anew, or paying again, is for one run at a time.",
+            fix="See which there are: lora-prep status",
+        )
+    sections = settings_flags(payment, archive)
+    if run is None:
+        _resume_all(sections, session, yes=payment.yes)
+        return
     this = _run_of(run)
-    settings = load_settings(steps.as_opened(this, settings_flags(payment, archive)))
-    folder = this.record().get("opened", {}).get("folder")
-    this.update(opened=steps.opened(settings, folder and Path(folder)))
+    settings = reopen(this, sections)
+    if from_ is not None:
+        again = go_back(this, from_, settings, again=payment.again, on_event=session.on_event)
+        if again != this:
+            session.say(f"That is a training of its own; its run is {again.id}")
+        this = again
     run_durably(this, settings, session, payment)
 
 
@@ -126,6 +157,42 @@ def adopt(
     session.result = lambda: _settled(this, submission)
     session.answer(this.id)
     session.say(f"Keep its LoRA: lora-prep resume {this.id}")
+
+
+def _resume_all(sections: steps.Sections, session: Session, *, yes: bool) -> None:
+    settings = load_settings()
+    with closing(Looker(settings)) as looker:
+        rows = left_runs(looker)
+    ended: dict[str, Left] = {}
+    names = {row.run: shown(row.name or row.run) for row in rows}
+    session.result = lambda: {"schema": 1, "runs": [_left(one) for one in ended.values()]}
+    session.interruption = lambda: (
+        "Trainings that were submitted go on at the trainer.",
+        "Go on with: lora-prep resume --all",
+    )
+    if not rows:
+        session.say("No run is left unfinished here.")
+        return
+
+    def on_event(run_id: str, event: Event) -> None:
+        if event.kind == "note":
+            session.say(f"{names.get(run_id, run_id)}: {event.stage}: {event.message}")
+
+    def on_end(left: Left) -> None:
+        ended[left.run] = left
+        word = left.error.what if left.error else "archived"
+        session.say(f"{names[left.run]}: {shown(word)} {len(rows) - len(ended)} to go")
+
+    place = Place(reports=False, on_event=on_event)
+    resume_all(rows, sections, settings, place, yes=yes, on_end=on_end)
+    for one in ended.values():
+        where = one.error.what if one.error else one.loras[0]["url"]
+        session.answer(f"{one.run}  {one.status or '-':<10}  {shown(where)}")
+    session.status = max(_left(one)["exit"] for one in ended.values())
+
+
+def _left(one: Left) -> dict[str, Any]:
+    return {**one.to_json(), "exit": exit_status(one.error) if one.error else DONE}
 
 
 def _adopted(prediction_id: str, backends: Backends) -> tuple[Run, Submission]:

@@ -22,7 +22,7 @@ from lora_prep.trainers import Claimed, Intent, State
 from pipelines.backends import open_ledger
 from pipelines.looking import Looker
 from pipelines.runs import Run, new_run, run_by_id
-from tests.cli.command import Done, command, in_process, lora_prep
+from tests.cli.command import Done, command, in_process
 from tests.cli.schemas import valid
 
 Capture = pytest.CaptureFixture[str]
@@ -517,14 +517,3 @@ def test_times_are_told_in_the_two_units_that_count() -> None:
     for seconds, words in spans.items():
         assert drawing._span(seconds) == words
     assert drawing._span(None) == "-"
-
-
-@pytest.mark.slow
-def test_the_start_is_quick() -> None:
-    made("submitted", training={"prediction_id": "p"})
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        assert lora_prep("status").status == 0
-        took.append(time.perf_counter() - began)
-    assert min(took) < 1.5
