@@ -262,6 +262,44 @@ def test_a_living_executor_has_in_hand_what_its_workflow_says(capsys: Capture) -
         client.close()
 
 
+def test_runs_of_other_machines_are_known_by_their_ids(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.engine import Client
+    from pipelines.train import Task
+
+    monkeypatch.setattr("pipelines.known.is_shared", lambda settings: True)
+    monkeypatch.setattr(Client, "progress", lambda client, flow: {"stage": "poll"})
+    mine, theirs, over = made("submitted", name="ada"), new_run(), new_run()
+    submitted(theirs)
+    client = Client(load_settings())
+    try:
+        there = client.executors.enter("m2")
+        for run, queue in ((mine, there), (theirs, there), (over, "train")):
+            client.enqueue(Task(run.id), queue)
+        client.cancel(over.id)
+        rows = {row["run"]: row for row in rows_of(in_process(capsys, "runs", "--json"))}
+        assert {run: row["here"] for run, row in rows.items()} == {
+            mine.id: True, theirs.id: False, over.id: False,
+        }  # fmt: skip
+        row = rows[theirs.id]
+        assert (row["name"], row["status"], row["held"]) == (None, "queued", True)
+        assert (row["provider_state"], row["price_usd"]) == ("submitted", 4)
+        assert row["elapsed_s"] >= 0
+        assert rows[over.id]["status"] == "cancelled"
+        unfinished = rows_of(in_process(capsys, "status", "--json"), "status")
+        assert {row["run"] for row in unfinished} == {mine.id, theirs.id}
+        (row,) = rows_of(in_process(capsys, "status", theirs.id, "--json"), "status")
+        assert row["stage"] == "train"
+        done = in_process(capsys, "cancel", theirs.id, "--json")
+        valid(done.json, "cancel")
+        assert (done.json["stopped"], done.json["training"]) == (True, "submitted")
+        assert not theirs.path.exists()
+        assert pruned(capsys, "--older-than", "1", "--yes")["runs"] == []
+    finally:
+        client.close()
+
+
 # ── watching ──────────────────────────────────────────────────────────────────────────────────
 
 
