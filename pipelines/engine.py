@@ -154,9 +154,12 @@ class Client:
         return workflow_id
 
     def enqueue_once(self, task: Task, queue: str = QUEUE) -> str:
-        """Put a run into a queue unless it is in one, or in somebody's hands, already."""
+        """Put a run into a queue unless it is in one, or in somebody's hands, already.
+
+        What was begun to do something else (without `yes`, say) is ended and begun anew.
+        """
         flows = self.flows(task.run, unfinished=True)
-        if not flows:
+        if not any(flow.task == task or self.is_held(flow) for flow in flows):
             return self.enqueue(task, queue)
         self.take_up(flows, queue)
         return self.flows(task.run)[0].id

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_prep.settings import Settings
-from pipelines.places import database_of, is_shared
+from pipelines.places import database_of, is_shared, machine_of
 
 if TYPE_CHECKING:
     from lora_prep.trainers import Submission
@@ -83,6 +83,11 @@ class Known:
             return frozenset()
         flows = client.flows(unfinished=True)
         return frozenset(flow.run for flow in flows if client.is_held(flow, living))
+
+    def is_elsewhere(self, flow: Flow) -> bool:
+        """Whether another machine has executed a workflow."""
+        machine = f"{machine_of(self._settings)}-"
+        return bool(flow.executor_id) and not flow.executor_id.startswith(machine)
 
     def stage_of(self, flow: Flow) -> str | None:
         """Return the stage that a workflow last said it was at.

@@ -120,6 +120,19 @@ class _Facts:
     error: Mapping[str, Any] | None
     stamp: Stamp
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any], stamp: Stamp) -> _Facts:
+        expires_at = record.get("expires_at")
+        return cls(
+            name=record.get("name") or (record.get("opened") or {}).get("name"),
+            status=record.get("status"),
+            begun="opened" in record,
+            training=record.get("training") or {},
+            expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+            error=record.get("error"),
+            stamp=stamp,
+        )
+
     @property
     def at_provider(self) -> bool:
         """Whether only the ledger knows what became of its submission."""
@@ -160,6 +173,7 @@ class Looker:
             facts = [one for one in facts if one[1].unfinished and not one[0].is_cancelled]
         rows = self._rows_of(facts, events=events)
         if self.known.shared:
+            rows = [row for row in rows if ended or not row.ended]
             here = {run.id for run in every_run()}
             rows += self._rows_elsewhere(here, ended=ended, events=events)
         return sorted(rows, key=_urgency)
@@ -199,22 +213,12 @@ class Looker:
         if had and had.stamp == stamp:
             return had
         try:
-            record = run.record()
-        except (OSError, ValueError):
+            found = _Facts.of(run.record(), stamp) if stamp else None
+        except (OSError, ValueError, TypeError, AttributeError):
             return None  # one damaged record must not hide the others
-        if not isinstance(record, dict) or stamp is None:
-            return None
-        expires_at = record.get("expires_at")
-        self._facts[run.id] = _Facts(
-            name=record.get("name") or (record.get("opened") or {}).get("name"),
-            status=record.get("status"),
-            begun="opened" in record,
-            training=record.get("training") or {},
-            expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
-            error=record.get("error"),
-            stamp=stamp,
-        )
-        return self._facts[run.id]
+        if found:
+            self._facts[run.id] = found
+        return found
 
     def _rows_of(self, found: list[tuple[Run, _Facts]], *, events: bool) -> list[Row]:
         going = [run for run, facts in found if facts.unfinished and not run.is_cancelled]
@@ -227,7 +231,27 @@ class Looker:
             if events and not row.ended:
                 row = replace(row, last_event=run.last_said())
             rows.append(row)
-        return rows
+        return self._corrected(rows) if self.known.shared else rows
+
+    def _corrected(self, rows: list[Row]) -> list[Row]:
+        """Correct what the records here say of runs that another machine has gone on with."""
+        open_ = [row.run for row in rows if not row.ended]
+        flows = {flow.run: flow for flow in (self.known.flows(*open_) if open_ else ())}
+        return [
+            self._told_by(flows[row.run], row) if row.run in flows and not row.ended else row
+            for row in rows
+        ]
+
+    def _told_by(self, flow: Flow, row: Row) -> Row:
+        if flow.status == "CANCELLED":
+            return replace(row, status="cancelled", stage=None, ended=True)
+        if not self.known.is_elsewhere(flow):
+            return row
+        if (flow.answer or {}).get("status") == "archived":
+            return replace(row, status="archived", stage=None, ended=True, soon=False)
+        if not flow.finished and (stage := self.known.stage_of(flow)):
+            return replace(row, stage=ENGINE_STAGES.get(stage, stage), last_event=None)
+        return row
 
     def _row(self, run: Run, facts: _Facts, submission: Submission | None, now: datetime) -> Row:
         status = facts.status

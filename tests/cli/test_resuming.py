@@ -17,6 +17,7 @@ from lora_prep.settings import load_settings
 from lora_prep.stores import S3Store
 from pipelines import steps
 from pipelines.backends import open_ledger
+from pipelines.engine import Client
 from pipelines.runs import Run, new_run, run_at, run_by_id
 from pipelines.train import Place, Task, begin, without_engine
 from pipelines.uploading import put_dataset
@@ -143,6 +144,9 @@ def test_all_that_was_left_goes_on_side_by_side(home: Path, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_nothing_new_is_paid_for_unasked(trainer: Paid) -> None:
     run = begun()
+    client = Client(load_settings())
+    client.enqueue(Task(run.id))  # was killed while it waited for somebody to agree
+    client.close()
     left = lora_prep("resume", "--all", "--json")
     row = resumed(left)[run.id]
     assert (left.status, row["exit"], row["error"]["code"]) == (9, 9, "declined")
@@ -269,6 +273,8 @@ def test_a_run_that_is_given_up_ends_elsewhere_and_goes_on_with_the_same_trainin
     watching = subprocess.Popen(
         command("status", run.id, "--watch"), stdout=subprocess.PIPE, text=True
     )
+    assert watching.stdout is not None
+    assert "train: " in watching.stdout.readline()
     told = lora_prep("cancel", run.id, "--json")
     assert (told.json["stopped"], told.json["training"]) == (True, "rehearsal")
     _, stderr = process.communicate(timeout=60)
@@ -276,7 +282,6 @@ def test_a_run_that_is_given_up_ends_elsewhere_and_goes_on_with_the_same_trainin
     assert "was cancelled" in stderr
     watched, _ = watching.communicate(timeout=60)
     assert watching.returncode == 0
-    assert "train: " in watched
     assert watched.splitlines()[-1].split()[2] == "cancelled"
     assert lora_prep("status", "--json").json["runs"] == []
     done = lora_prep("resume", run.id, "--json")

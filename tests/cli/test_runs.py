@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -188,6 +189,9 @@ def test_the_last_event_is_read_from_the_end_of_a_large_file() -> None:
 def test_a_damaged_record_hides_no_other(capsys: Capture) -> None:
     good, bad = made("submitted"), made("submitted")
     (bad.path / "run.json").write_text("{")
+    made("completed", expires_at="some day")
+    (new := made("submitted")).update(training="none")
+    (new.path / "run.json").write_text("[1]")
     assert [row["run"] for row in rows_of(in_process(capsys, "runs", "--json"))] == [good.id]
     assert in_process(capsys, "status", bad.id).status == 2
 
@@ -298,6 +302,42 @@ def test_runs_of_other_machines_are_known_by_their_ids(
         assert pruned(capsys, "--older-than", "1", "--yes")["runs"] == []
     finally:
         client.close()
+
+
+def test_what_another_machine_did_with_a_run_of_this_one_counts(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.engine import Client, Flow
+    from pipelines.train import Task
+
+    monkeypatch.setattr("pipelines.known.is_shared", lambda settings: True)
+    monkeypatch.setattr(Client, "progress", lambda client, flow: {"stage": "archive"})
+    done, going, given_up = made("prepared"), made("prepared"), made("prepared")
+    client = Client(load_settings())
+    try:
+        for run in (done, going, given_up):
+            client.enqueue(Task(run.id))
+        client.cancel(given_up.id)
+    finally:
+        client.close()
+    flows = Client.flows
+
+    def as_executed(client: Client, *runs: str, unfinished: bool = False) -> list[Flow]:
+        told = {
+            done.id: {"status": "SUCCESS", "answer": {"status": "archived"}, "executor_id": "m2-1"},
+            going.id: {"status": "PENDING", "executor_id": "m2-1"},
+        }
+        found = [replace(flow, **told.get(flow.run, {})) for flow in flows(client, *runs)]
+        return [flow for flow in found if not (unfinished and flow.finished)]
+
+    monkeypatch.setattr(Client, "flows", as_executed)
+    rows = {row["run"]: row for row in rows_of(in_process(capsys, "runs", "--json"))}
+    assert {run: row["status"] for run, row in rows.items()} == {
+        done.id: "archived", going.id: "prepared", given_up.id: "cancelled",
+    }  # fmt: skip
+    assert rows[going.id]["stage"] == "archive"
+    (row,) = rows_of(in_process(capsys, "status", "--json"), "status")
+    assert row["run"] == going.id
 
 
 # ── watching ──────────────────────────────────────────────────────────────────────────────────
