@@ -82,7 +82,7 @@ def cancel(
     if row.ended and row.status != "cancelled":
         raise ConfigurationError(
             f"There is nothing to cancel: the run {run_id} is {row.status}.",
-            why="It has ended.",
+            why="Nothing of it is left to do.",
             fix=f"See what it gave: lora-prep status {run_id}",
         )
     run = run_by_id(run_id)

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Looker", "Row", "is_unfinished", "unknown_run"]
 
+PLANNED: Final = "planned"
 ENDED: Final = frozenset({"archived", "failed", "cancelled"})
-ONLY_LOOKED_AT: Final = frozenset({"inspected", "prepared", None})
+ONLY_LOOKED_AT: Final = frozenset({"inspected", "prepared", PLANNED, None})
 """Where `inspect`, `plan` and `prepare` leave a run: it is unfinished only if it was begun to be
-trained, which its record says by `opened`."""
+trained, which its record says by `opened`. What a batch has planned is begun when somebody has
+agreed to it: then the engine has a workflow of it."""
 STAGES: Final = {
     "created": "prepare",
     "inspected": "prepare",
     "prepared": "upload",
+    PLANNED: "upload",
     "uploaded": "submit",
     "submitting": "submit",
     "submitted": "train",
@@ -169,6 +172,7 @@ class Looker:
             TemporaryError, ConfigurationError, MissingDependency: the database cannot be used.
         """
         facts = [(run, found) for run in every_run() if (found := self._facts_of(run))]
+        facts = self._agreed(facts)
         if not ended:
             facts = [one for one in facts if one[1].unfinished and not one[0].is_cancelled]
         rows = self._rows_of(facts, events=events)
@@ -188,7 +192,7 @@ class Looker:
         run = run_by_id(run_id)
         facts = self._facts_of(run) if run else None
         if run and facts:
-            (row,) = self._rows_of([(run, facts)], events=True)
+            (row,) = self._rows_of(self._agreed([(run, facts)]), events=True)
             return row
         if self.known.shared:
             for row in self._of_flows(self.known.flows(run_id), events=True):
@@ -219,6 +223,16 @@ class Looker:
         if found:
             self._facts[run.id] = found
         return found
+
+    def _agreed(self, found: list[tuple[Run, _Facts]]) -> list[tuple[Run, _Facts]]:
+        """Take what was planned for begun only where the engine is to train it."""
+        if all(facts.status != PLANNED for _, facts in found):
+            return found
+        begun = {flow.run for flow in self.known.flows(unfinished=True)}
+        return [
+            (run, replace(facts, begun=run.id in begun) if facts.status == PLANNED else facts)
+            for run, facts in found
+        ]
 
     def _rows_of(self, found: list[tuple[Run, _Facts]], *, events: bool) -> list[Row]:
         going = [run for run, facts in found if facts.unfinished and not run.is_cancelled]

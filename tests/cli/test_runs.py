@@ -116,6 +116,23 @@ def test_a_run_that_was_broken_off_before_it_was_submitted_is_unfinished(capsys:
     assert {row["stage"] for row in rows} == {"prepare", "upload", None}
 
 
+def test_what_a_batch_planned_is_unfinished_once_somebody_agreed(capsys: Capture) -> None:
+    from pipelines.engine import Client
+    from pipelines.train import Task
+
+    agreed, planned = made("planned"), made("planned")
+    assert rows_of(in_process(capsys, "status", "--json"), "status") == []
+    client = Client(load_settings())
+    client.enqueue(Task(agreed.id, yes=True))
+    client.close()
+    (row,) = rows_of(in_process(capsys, "status", "--json"), "status")
+    assert (row["run"], row["stage"]) == (agreed.id, "upload")
+    rows = rows_of(in_process(capsys, "runs", "--json"))
+    assert {row["run"] for row in rows} == {agreed.id, planned.id}
+    (row,) = rows_of(in_process(capsys, "status", planned.id, "--json"), "status")
+    assert row["stage"] is None
+
+
 def test_the_ledger_says_what_the_provider_has(capsys: Capture) -> None:
     run = made("submitted", training={"prediction_id": "p"})
     lost = made("submitting", training={"prediction_id": None})
