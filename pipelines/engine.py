@@ -88,6 +88,15 @@ class Flow:
         """Whether it has an answer, or never will."""
         return self.status not in UNFINISHED
 
+    @property
+    def is_older(self) -> bool:
+        """Whether an earlier version of this code wrote it, whose queued ones nobody takes."""
+        return self.version.isdigit() and int(self.version) < int(FORMAT)
+
+    def is_waiting_in(self, queue: str) -> bool:
+        """Whether it waits in a queue for its turn."""
+        return self.queue == queue != "" and self.status != "PENDING"
+
 
 class Client:
     """Looks at the database and changes it, and executes nothing."""
@@ -172,10 +181,10 @@ class Client:
         living = self.executors.living()
         taken = []
         for flow in flows:
-            if flow.finished or (flow.queue == queue != "" and flow.status != "PENDING"):
+            if flow.finished or (flow.is_waiting_in(queue) and not flow.is_older):
                 continue
-            if self.is_held(flow, living):
-                continue
+            if self.is_held(flow, living) or flow not in self.flows(flow.run):
+                continue  # somebody was faster, or cancelled it
             with _told():
                 if flow.version == FORMAT:
                     self._dbos.resume_workflows([flow.id], queue_name=queue)
@@ -259,17 +268,16 @@ class Engine:
         with run_at(task.run).alone():
             flows = self.client.flows(task.run, unfinished=True)
             if any(self.client.is_held(flow) for flow in flows):
-                raise TemporaryError(
-                    f"Another process works on the run {task.run}.",
-                    why="A run is worked on by one at a time.",
-                    fix=f"Watch it: lora-prep status {task.run} --watch",
-                )
+                raise busy(task.run)
+            workflow_id = self.client.next_id(task.run)
             try:
-                with SetWorkflowID(self.client.next_id(task.run)):
+                with SetWorkflowID(workflow_id):
                     answer: Answer = _train_run(asdict(task))
             except (DBOSAwaitedWorkflowCancelledError, DBOSWorkflowCancelledError) as error:
                 if run_at(task.run).record().get("status") == "archived":
                     return {"status": "archived"}  # that came too late
+                if self.client.flows(task.run)[0].id != workflow_id:  # this one was frozen
+                    raise busy(task.run) from error
                 raise cancelled(task.run) from error
             return answer
 
@@ -362,6 +370,15 @@ def _train_run(task: dict[str, Any]) -> Answer:
         return engine.step(name, function, *arguments)
 
     return train_run(Task(**task), engine.place, step, engine.sleep)
+
+
+def busy(run: str) -> TemporaryError:
+    """Return the error of a run that another process has in hand."""
+    return TemporaryError(
+        f"Another process works on the run {run}.",
+        why="A run is worked on by one at a time.",
+        fix=f"Watch it: lora-prep status {run} --watch",
+    )
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from pipelines.runs import Run
 
 __all__ = ["receive", "share", "unshare"]
 
-FACTS = ("name", "rehearsal", "reused", "opened")
+FACTS = ("name", "rehearsal", "reused", "opened", "dataset")
 
 
 def share(run: Run, store: S3Store) -> None:

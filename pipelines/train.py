@@ -32,7 +32,7 @@ from lora_prep.model import StoredObject
 from lora_prep.photos import find_photos
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.stores import submission_of
-from lora_prep.trainers import OVER, Submission, Watch
+from lora_prep.trainers import OVER, State, Submission, Watch
 from pipelines import steps
 from pipelines.archiving import archive
 from pipelines.backends import Backends, choose, connect, open_ledger
@@ -214,9 +214,9 @@ def train_run(task: Task, place: Place, step: Step, sleep: Callable[[float], Non
         chain.do("prepare", prepare)
         key = _trained(chain)
         chain.do("archive", archive_stage, key)
+        return chain.do("clean", clean, key)
     except _Ended as end:
         return step("tell", failed, task, place, end.answer)
-    return step("clean", clean, task, place, key)
 
 
 def without_engine(task: Task, place: Place) -> Answer:
@@ -234,14 +234,13 @@ def without_engine(task: Task, place: Place) -> Answer:
 
 def prepare(task: Task, place: Place) -> Answer:
     """Prepare the photos, unless there is a zip already or one was submitted."""
-    run = run_at(task.run)
-    _share_or_receive(run, place)
-    ready = (run.path / "dataset.zip").exists() or open_ledger(settings_of(run)).of_run(run.id)
-    if not ready:  # no trainer and no bucket before: a set that is too small needs neither
-        if "folder" not in run.record().get("opened", {}):
-            raise no_dataset(run)
-        with run.alone():
-            place.prepare(run)
+    run = _here(task, place)
+    settings = settings_of(run)
+    if is_shared(settings) and run.record() and "dataset" not in run.record():
+        share(run, place.backends(run).store)
+    # No trainer and no bucket before: a set that is too small needs neither.
+    if not open_ledger(settings).of_run(run.id):
+        _pack(run, place)
     return {}
 
 
@@ -250,12 +249,14 @@ def upload(task: Task, place: Place) -> Answer:
 
     Answers with the submission's key, None where there is none yet, and the price.
     """
-    run = run_at(task.run)
+    run = _here(task, place)
     backends, on_event, path = place.backends(run), place.listener(run), run.path / "dataset.zip"
-    with run.alone(), unsubmitted_is_deleted(run, backends.store, backends.ledger, on_event):
+    with unsubmitted_is_deleted(run, backends.store, backends.ledger, on_event):
         submission = backends.ledger.of_run(run.id)
         if submission and has_it_after_all(submission, backends):
             return {"key": submission.key}
+        if submission is None or submission.state is State.REFUSED:
+            _pack(run, place)
         if submission and submission.state in OVER:
             go_on_after(submission, run, path, backends, on_event)
         sha256 = dataset_sha256(run, path, submission)
@@ -265,20 +266,24 @@ def upload(task: Task, place: Place) -> Answer:
         except DatasetNotFetched as error:
             once_more(run, path, backends, error, on_event)
         if not path.exists():
-            raise no_dataset(run)
+            _pack(run, place)
+            sha256 = dataset_sha256(run, path, None)
         quote = approved(backends, None if task.yes else place.approve or _refuse)
         if not backends.choice.uploads_to_provider:  # its link is a secret, and kept nowhere
             put_dataset(run, path, sha256, backends, on_event)
+            if is_shared(backends.settings):  # who goes on elsewhere submits what is there
+                share(run, backends.store)
         return {"key": None, "price_usd": quote.price_usd}
 
 
 def submit(task: Task, place: Place, price_usd: float | None) -> Answer:
     """Submit the zip that was uploaded, once; one that is gone is uploaded again."""
-    run = run_at(task.run)
+    run = _here(task, place)
     backends, on_event = place.backends(run), place.listener(run)
-    with run.alone(), unsubmitted_is_deleted(run, backends.store, backends.ledger, on_event):
+    with unsubmitted_is_deleted(run, backends.store, backends.ledger, on_event):
         upload = _uploaded(run, backends)
         if upload is None:
+            _pack(run, place)
             path = run.path / "dataset.zip"
             sha256 = dataset_sha256(run, path, None)
             upload = put_dataset(run, path, sha256, backends, on_event)
@@ -288,7 +293,7 @@ def submit(task: Task, place: Place, price_usd: float | None) -> Answer:
 
 def poll(task: Task, place: Place, key: str, watched: Mapping[str, Any] | None) -> Answer:
     """Ask for the end until a longer pause is due; watched: what the last poll remembered."""
-    run = run_at(task.run)
+    run = _here(task, place)
     backends, on_event = place.backends(run), place.listener(run)
     watch = Watch(**watched) if watched else None
     now_s = time.time()
@@ -310,14 +315,14 @@ def poll(task: Task, place: Place, key: str, watched: Mapping[str, Any] | None) 
     except DatasetNotFetched as error:
         if submission.intent.run_id != run.id:
             raise
-        with run.alone():
-            once_more(run, run.path / "dataset.zip", backends, error, on_event)
+        _pack(run, place)
+        once_more(run, run.path / "dataset.zip", backends, error, on_event)
         return {"ended": False, "once_more": True}
 
 
 def archive_stage(task: Task, place: Place, key: str) -> Answer:
     """Keep the LoRA in the bucket."""
-    run = run_at(task.run)
+    run = _here(task, place)
     backends, on_event = place.backends(run), place.listener(run)
     training = follow(run, _submission(key, backends), backends, on_event)
     result = archive(training, backends, on_event)
@@ -327,9 +332,13 @@ def archive_stage(task: Task, place: Place, key: str) -> Answer:
 
 def clean(task: Task, place: Place, key: str) -> Answer:
     """Leave nothing behind that is not needed any more, and write the report."""
-    run = run_at(task.run)
+    run = _here(task, place)
     backends, on_event = place.backends(run), place.listener(run)
-    delete_datasets(run, backends.store, on_event, _submission(key, backends))
+    submission = _submission(key, backends)
+    if run.record().get("status") != "archived":  # another machine did that
+        loras = [dict(lora) for lora in submission.loras]
+        run.update(status="archived", error=None, expires_at=None, loras=loras)
+    delete_datasets(run, backends.store, on_event, submission)
     if is_shared(backends.settings):
         unshare(run, backends.store)
     place.tell(run)
@@ -340,7 +349,8 @@ def clean(task: Task, place: Place, key: str) -> Answer:
 def failed(task: Task, place: Place, answer: Answer) -> Answer:
     """Write down why a run has ended without a LoRA, or cannot go on."""
     run, code = run_at(task.run), answer["error"]["code"]
-    if run.record().get("status") == "created":  # there was nothing to look at, and is nothing now
+    record = run.record()
+    if record.get("status") == "created" and "dataset" not in record:  # nothing was looked at
         place.forget(run)
         return {"status": "failed", "error": {"code": code}}
     error = place.failures[run.id].to_json() if run.id in place.failures else _untold(run, code)
@@ -404,7 +414,8 @@ def _trained(chain: _Chain) -> str:
 def _answered(stage: Callable[..., Answer], task: Task, place: Place, *arguments: Any) -> Answer:
     """Call a stage; an error is an answer, so that no engine has to keep exceptions."""
     try:
-        return stage(task, place, *arguments)
+        with run_at(task.run).alone():  # a command may be about to change its record
+            return stage(task, place, *arguments)
     except LoraPrepError as error:
         place.failures[task.run] = error
         # What may have been accepted is for its owner to look at, however often one asks.
@@ -413,13 +424,21 @@ def _answered(stage: Callable[..., Answer], task: Task, place: Place, *arguments
         return {"error": {"code": error.code}, "again": again}
 
 
-def _share_or_receive(run: Run, place: Place) -> None:
-    """Let other machines go on with a run of this one, and this one with a run of theirs."""
-    if run.record():
-        if is_shared(settings_of(run)) and "dataset" not in run.record():
-            share(run, place.backends(run).store)
-    elif not receive(run, place.backends(run).store):
+def _here(task: Task, place: Place) -> Run:
+    """Return a run; one of another machine is begun here with what that one has shared."""
+    run = run_at(task.run)
+    if not run.record():
+        receive(run, place.backends(run).store)
+    return run
+
+
+def _pack(run: Run, place: Place) -> None:
+    """Prepare the photos, unless their zip is here: another machine may have made it there."""
+    if (run.path / "dataset.zip").exists():
+        return
+    if "folder" not in run.record().get("opened", {}):
         raise no_dataset(run)
+    place.prepare(run)
 
 
 def _untold(run: Run, code: str) -> dict[str, Any]:
