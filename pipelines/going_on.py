@@ -62,9 +62,11 @@ def reopen(run: Run, sections: steps.Sections) -> Settings:
 
     Raises:
         ConfigurationError, TrainerNotAllowed: they do not allow a training.
+        TemporaryError: another process works on the run.
     """
     settings = load_settings(steps.as_opened(run, sections))
-    run.update(opened=steps.opened(settings, run.record().get("opened", {}).get("folder")))
+    with run.alone():  # a record has one writer at a time
+        run.update(opened=steps.opened(settings, run.record().get("opened", {}).get("folder")))
     return settings
 
 
