@@ -62,14 +62,14 @@ def measure(home: Path) -> None:
     settings = load_settings()
     runs = [ready(number, settings) for number in range(PEOPLE + NO_ENGINE)]
     try:
-        place = Place(reports=False)
+        place = Place()
         began = time.perf_counter()
         for run in runs[PEOPLE:]:
             assert without_engine(Task(run, yes=True), place)["status"] == "archived"
         alone_s = (time.perf_counter() - began) / NO_ENGINE
         place.close()
 
-        with launched(settings, Place(reports=False)):
+        with launched(settings, Place()):
             began = time.perf_counter()
             nothing(STEPS)
             step_ms = (time.perf_counter() - began) / STEPS * 1e3
@@ -85,7 +85,7 @@ def measure(home: Path) -> None:
                 print(f"  {len(ended):5} archived, {memory_mb[-1]:.0f} MB", flush=True)
 
         began, cpu = time.perf_counter(), time.process_time()
-        run_batch(plan, settings, Place(reports=False), at_once=AT_ONCE, on_end=on_end)
+        run_batch(plan, settings, Place(), at_once=AT_ONCE, on_end=on_end)
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
         archived = sum(run_at(run).record()["status"] == "archived" for run in runs[:PEOPLE])
         tasks, steps = counted(home, runs[:PEOPLE])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,11 @@ from lora_prep.cropping import crop_photos
 from lora_prep.errors import ConfigurationError
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.faces import FaceAnalyser, FacePack, find_pack
-from lora_prep.framing import smallest_face_px
+from lora_prep.framing import FRAMINGS, smallest_face_px
 from lora_prep.inspection import AnalysisCache, Limits, inspect_photos
 from lora_prep.model import Crop, Framing, Selection
 from lora_prep.photos import FoundFile, find_photos, free_buffers
-from lora_prep.report import write_contact_sheet
+from lora_prep.report import Drawing, Fact, Scale, keep_drawing, write_contact_sheet
 from lora_prep.selection import (
     Identity,
     Override,
@@ -28,7 +31,7 @@ from lora_prep.settings import Settings, home_folder
 from lora_prep.workers import free_memory
 from pipelines.runs import Run
 
-__all__ = ["Inspected", "crop_selection", "inspect_folder"]
+__all__ = ["Inspected", "crop_selection", "inspect_folder", "keep_for_report"]
 
 CACHE = "cache"
 
@@ -126,8 +129,64 @@ def crop_selection(
     free_buffers()
     free_memory()
     title = selection.folder.resolve().name
-    write_contact_sheet(run.path / "contact_sheet.jpg", crops, title=title)
+    write_contact_sheet(
+        run.path / "contact_sheet.jpg",
+        crops,
+        title=title,
+        settings_sha256=_settings_sha256(inspected, settings),
+    )
     return crops
+
+
+def keep_for_report(
+    run: Run, inspected: Inspected, crops: Sequence[Crop], settings: Settings
+) -> None:
+    """Keep what the report draws of the photos in the run's folder: whoever ends it draws it."""
+    wanted, pack = settings.dataset, inspected.pack
+    framing = Framing(wanted.framing)
+    usual = Framing.HEAD_AND_SHOULDERS if framing is Framing.MIXED else framing
+    scale = Scale(
+        min_face_px=smallest_face_px(wanted.min_size, framing),
+        full_face_px=round(wanted.size / FRAMINGS[usual]),
+        identity_cut=pack.cut if wanted.identity else None,
+    )
+    sha256 = _settings_sha256(inspected, settings)
+    lines = (
+        Fact("Framing", wanted.framing),
+        Fact("Crops", f"{wanted.size} px, none below {wanted.min_size} px"),
+        Fact("Photos", f"{wanted.min_images} needed, {wanted.max_images} kept at most"),
+        Fact("Person", _who(settings)),
+        Fact("Captions", "the text beside each photo" if wanted.captions else "none"),
+        Fact("Face pack", f"{pack.name} ({pack.licence})"),
+        *(
+            [Fact("By hand", f"{len(inspected.overrides)} decisions")]
+            if inspected.overrides
+            else ()
+        ),
+        Fact("Settings hash", sha256[:12]),
+    )
+    keep_drawing(
+        run.path,
+        Drawing(inspected.selection, tuple(crops), scale, lines, sha256),
+        inspected.cache.preview if inspected.cache else None,
+    )
+
+
+def _who(settings: Settings) -> str:
+    if not settings.dataset.identity:
+        return "not compared"
+    return "of the reference photo" if settings.dataset.reference else "the one most photos show"
+
+
+def _settings_sha256(inspected: Inspected, settings: Settings) -> str:
+    """Return what tells one way of judging and cropping from another, wherever the files lie."""
+    places = {"workers", "cache", "reference", "overrides"}
+    what = {
+        "dataset": settings.dataset.model_dump(exclude=places),
+        "reference": settings.dataset.reference is not None,
+        **inspected.to_manifest(),
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 def _overrides(folder: Path, settings: Settings) -> dict[str, Override]:

@@ -27,10 +27,10 @@ from lora_prep.model import Bundle, Crop, Selection
 from lora_prep.selection import overrides_path, require_enough
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.trainers import OVER
-from pipelines.archiving import archive
+from pipelines import archiving
 from pipelines.backends import PROVIDER, Backends, choose, connect, connect_trainer, request_for
 from pipelines.cleaning import unsubmitted_is_deleted
-from pipelines.preparing import Inspected, crop_selection, inspect_folder
+from pipelines.preparing import Inspected, crop_selection, inspect_folder, keep_for_report
 from pipelines.runs import Run, new_run
 from pipelines.sources import is_in_a_bucket
 from pipelines.submitting import (
@@ -43,7 +43,7 @@ from pipelines.submitting import (
     obtain,
     submit,
 )
-from pipelines.telling import dataset_rows, lora_rows, tell, training_rows
+from pipelines.telling import tell
 from pipelines.uploading import put_dataset
 from pipelines.values import Dataset, Quote, Result, Training, Upload
 
@@ -84,12 +84,12 @@ def inspect(
         MissingDependency: insightface or a system library is missing.
     """
     settings, run, folder = settings or load_settings(), run or new_run(), Path(folder)
-    inspected = inspect_folder(folder, settings, on_event)
-    selection = inspected.selection
-    _record_selection(run, selection)
-    crops = _cropped(run, inspected, settings, on_event)
-    tell(run, inspected, crops, outcome=_why_not_enough(selection))
-    return selection
+    with run.timed("prepare"):
+        inspected = inspect_folder(folder, settings, on_event)
+        _record_selection(run, inspected.selection)
+        _cropped(run, inspected, settings, on_event)
+    tell(run)
+    return inspected.selection
 
 
 def prepare(
@@ -178,6 +178,22 @@ def train(
     return submit(upload, backends, on_event, again=again, approve=approve)
 
 
+def archive(training: Training, backends: Backends, on_event: Listener = ignore) -> Result:
+    """Fetch, verify and keep the LoRA in the bucket, then delete the data set's zip from it.
+
+    It can be repeated until it succeeds: what lies in the bucket already is not sent again.
+
+    Raises:
+        ResultExpired, LoraBroken: nothing will come of this training; its zip is deleted.
+        LoraInvalid, ArchiveError: the LoRA could not be fetched or verified.
+        StorageError, CredentialsError: the bucket failed.
+        TemporaryError: another process works on the run.
+    """
+    result = archiving.archive(training, backends, on_event)
+    tell(result.run)
+    return result
+
+
 def run(
     folder: str | Path,
     *,
@@ -218,11 +234,9 @@ def run(
             )
     except LoraPrepError as error:
         run.update(error=error.to_json())
-        rows = [*dataset_rows(dataset.bundle), *training_rows(run.record())]
-        tell(run, dataset.inspected, dataset.crops, rows, outcome=f"{error.what} {error.why}")
+        tell(run)
         raise
-    rows = [*dataset_rows(dataset.bundle), *training_rows(run.record()), *lora_rows(result.loras)]
-    tell(run, dataset.inspected, dataset.crops, rows, rehearsal=result.rehearsal)
+    tell(run)
     return result
 
 
@@ -246,7 +260,10 @@ def resume(
     """
     run.take_back()
     with run.alone():
-        return _resumed(run, backends, on_event, approve)
+        try:
+            return _resumed(run, backends, on_event, approve)
+        finally:
+            tell(run)
 
 
 def opened(settings: Settings, folder: Path | str | None = None) -> dict[str, Any]:
@@ -307,24 +324,32 @@ def _prepared(
         # Before there is a zip: what is killed must not be resumed with whatever trainer is set.
         _record_selection(run, selection, **facts)
         crops = _cropped(run, inspected, settings, on_event)
-        if outcome := _why_not_enough(selection):
-            tell(run, inspected, crops, outcome=outcome)
-        require_enough(selection)
-        bundle = pack(crops, run.path / "dataset.zip")
-        write_manifest(run.path / "manifest.json", bundle, crops, **inspected.to_manifest())
+        bundle = _packed(run, inspected, crops)
     run.update(status="prepared", dataset=_dataset_facts(bundle))
-    tell(run, inspected, crops, dataset_rows(bundle))
+    tell(run)
     _say(on_event, "prepare", f"{len(crops)} photos cropped, {bundle.size_bytes / 1e6:.1f} MB")
     for sentence in selection.advice:
         _say(on_event, "prepare", sentence)
     return Dataset(run, inspected, crops, bundle)
 
 
+def _packed(run: Run, inspected: Inspected, crops: tuple[Crop, ...]) -> Bundle:
+    """Pack the crops; where they are too few, the report says so before the error does."""
+    try:
+        require_enough(inspected.selection)
+    except DatasetError:
+        tell(run)
+        raise
+    bundle = pack(crops, run.path / "dataset.zip")
+    write_manifest(run.path / "manifest.json", bundle, crops, **inspected.to_manifest())
+    return bundle
+
+
 def _resumed(run: Run, backends: Backends, on_event: Listener, approve: Approve | None) -> Result:
     on_event = run.listener(on_event)
     submission, path = backends.ledger.of_run(run.id), run.path / "dataset.zip"
     if submission and has_it_after_all(submission, backends):
-        return archive(follow(run, submission, backends, on_event), backends, on_event)
+        return archiving.archive(follow(run, submission, backends, on_event), backends, on_event)
     if submission and submission.state in OVER:
         go_on_after(submission, run, path, backends, on_event)
     try:
@@ -347,16 +372,7 @@ def _finish(
 ) -> Result:
     with unsubmitted_is_deleted(run, backends.store, backends.ledger, on_event):
         training = obtain(run, path, sha256, backends, on_event, again=again, approve=approve)
-    return archive(training, backends, on_event)
-
-
-def _why_not_enough(selection: Selection) -> str | None:
-    """Return what the report says of a selection that makes no training set."""
-    try:
-        require_enough(selection)
-    except LoraPrepError as error:
-        return f"{error.why}\n{error.fix}"  # what happened is the report's own headline
-    return None
+    return archiving.archive(training, backends, on_event)
 
 
 def _cropped(
@@ -364,15 +380,19 @@ def _cropped(
 ) -> tuple[Crop, ...]:
     """Crop what was selected; the record names the report already, so an error is told there."""
     try:
-        return crop_selection(run, inspected, settings, on_event)
+        crops = crop_selection(run, inspected, settings, on_event)
     except DatasetError as error:
-        tell(run, inspected, outcome=f"{error.what}\n{error.why}\n{error.fix}")
+        keep_for_report(run, inspected, (), settings)
+        tell(run, error)
         raise
+    keep_for_report(run, inspected, crops, settings)
+    return crops
 
 
 def _record_selection(run: Run, selection: Selection, **facts: Any) -> None:
+    opened = facts.get("opened") or run.record().get("opened") or {}
     run.update(
-        name=selection.folder.resolve().name,
+        name=opened.get("name") or selection.folder.resolve().name,
         status="inspected",
         report=str(run.report),
         inspection={

@@ -1,51 +1,63 @@
-"""What a run's report says besides the photos: the data set, the training and the LoRAs."""
+"""A run's report, drawn from what lies in its folder: whoever goes on with a run can tell of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from lora_prep.model import Bundle, Crop, Lora
-from lora_prep.report import Fact, write_report
-from pipelines.preparing import Inspected
+from lora_prep.errors import LoraPrepError
+from lora_prep.model import Selection
+from lora_prep.report import Fact, read_drawing, thumbnail_in, write_report
+from lora_prep.selection import require_enough
 from pipelines.runs import Run
 
-__all__ = ["dataset_rows", "interruption_of", "lora_rows", "tell", "training_rows"]
+__all__ = ["interruption_of", "tell"]
 
 
-def tell(
-    run: Run,
-    inspected: Inspected,
-    crops: Sequence[Crop] = (),
-    rows: Sequence[Fact] = (),
-    *,
-    rehearsal: bool = False,
-    outcome: str | None = None,
-) -> None:
-    """Write the run's report anew with what is known now."""
-    selection = inspected.selection
+def tell(run: Run, error: LoraPrepError | None = None) -> None:
+    """Write the run's report anew with what is known now; error: what ended it, if not recorded.
+
+    A run without photos, such as one that only followed a training, has none to show.
+    """
+    drawing = read_drawing(run.path)
+    if drawing is None:
+        return
+    record = run.record()
+    told = error.to_json() if error else record.get("error")
     write_report(
         run.report,
-        selection,
-        crops,
-        rows,
-        title=selection.folder.resolve().name,
-        rehearsal=rehearsal,
-        outcome=outcome,
-        preview_of=inspected.cache.preview if inspected.cache else None,
+        drawing.selection,
+        drawing.crops,
+        [*_dataset_rows(record), *_training_rows(record), *_lora_rows(record)],
+        title=record.get("name") or drawing.selection.folder.name,
+        rehearsal=bool(record.get("rehearsal")),
+        outcome=_outcome(drawing.selection, told),
+        preview_of=partial(thumbnail_in, run.path),
     )
 
 
-def dataset_rows(bundle: Bundle) -> list[Fact]:
-    """Return what the report says of the data set's zip."""
+def _outcome(selection: Selection, error: dict[str, Any] | None) -> str | None:
+    """Return how it ended, where that needs words; what happened is else the page's headline."""
+    try:
+        require_enough(selection)
+    except LoraPrepError as too_few:
+        return f"{too_few.why}\n{too_few.fix}"
+    return "\n".join(error[part] for part in ("message", "why", "fix")) if error else None
+
+
+def _dataset_rows(record: dict[str, Any]) -> list[Fact]:
+    """Return what is told of the data set's zip."""
+    dataset = record.get("dataset") or {}
+    if "images" not in dataset:
+        return []
     return [
-        Fact("Training set", f"{bundle.images} crops, {bundle.size_bytes / 1e6:.1f} MB"),
-        Fact("Zip sha256", bundle.sha256),
+        Fact("Training set", f"{dataset['images']} crops, {dataset['bytes'] / 1e6:.1f} MB"),
+        Fact("Zip sha256", dataset["sha256"]),
     ]
 
 
-def training_rows(record: dict[str, Any]) -> list[Fact]:
-    """Return what the report says of the training a run's record holds, if there was one."""
+def _training_rows(record: dict[str, Any]) -> list[Fact]:
+    """Return what is told of the training, if there was one."""
     training = record.get("training", {})
     labels = {
         "model": "Model",
@@ -56,14 +68,15 @@ def training_rows(record: dict[str, Any]) -> list[Fact]:
     return [Fact(label, str(training[key])) for key, label in labels.items() if training.get(key)]
 
 
-def lora_rows(loras: Sequence[Lora]) -> list[Fact]:
-    """Return what the report says of the archived LoRAs."""
+def _lora_rows(record: dict[str, Any]) -> list[Fact]:
+    """Return what is told of the archived LoRAs."""
     rows = []
-    for lora in loras:
+    for lora in record.get("loras", []):
+        rank = f"rank {lora['rank']}" if lora["verified"] else "not a safetensors file, unverified"
         rows += [
-            Fact("LoRA", lora.object.url),
-            Fact("LoRA sha256", lora.facts.sha256),
-            Fact("LoRA file", lora.facts.words),
+            Fact("LoRA", lora["url"]),
+            Fact("LoRA sha256", lora["sha256"]),
+            Fact("LoRA file", f"{lora['bytes'] / 1e6:.1f} MB, {rank}"),
         ]
     return rows
 

@@ -55,9 +55,9 @@ from pipelines.submitting import (
     once_more,
     send,
 )
-from pipelines.telling import dataset_rows, lora_rows, tell, training_rows
+from pipelines.telling import tell
 from pipelines.uploading import put_dataset
-from pipelines.values import Dataset, Quote, Result, Training, Upload
+from pipelines.values import Quote, Training, Upload
 
 __all__ = ["Answer", "Place", "Task", "begin", "settings_of", "train_run", "without_engine"]
 
@@ -94,19 +94,15 @@ class Task:
 class Place:
     """What the stages need of the process they run in.
 
-    approve: who is asked before a payment; without, a task has to say yes. reports: whether they
-    are written anew at the end, for which the verdicts stay in memory. on_event: hears what is said
-    of each run, by its id; failures: the errors behind the answers, for a caller in the same
+    approve: who is asked before a payment; without, a task has to say yes. on_event: hears what is
+    said of each run, by its id; failures: the errors behind the answers, for a caller in the same
     process; leaving: set when it is about to end.
     """
 
     approve: Approve | None = None
-    reports: bool = True
     on_event: Callable[[str, Event], None] = lambda run_id, event: None  # noqa: ARG005
     failures: dict[str, LoraPrepError] = field(default_factory=dict)
     leaving: threading.Event = field(default_factory=threading.Event)
-    _datasets: dict[str, Dataset] = field(default_factory=dict)
-    _results: dict[str, Result] = field(default_factory=dict)
     _opened: dict[str, Backends] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
     _opening: threading.Lock = field(default_factory=threading.Lock)
@@ -145,31 +141,11 @@ class Place:
             self._preparing,
             fetched(opened["folder"], run.path / PHOTOS, settings, on_event) as folder,
         ):
-            dataset = steps.prepare(folder, settings=settings, run=run, on_event=on_event)
-        if name := opened.get("name"):
-            run.update(name=name)
-        if self.reports:
-            self._datasets[run.id] = dataset
+            steps.prepare(folder, settings=settings, run=run, on_event=on_event)
 
     def forget(self, run: Run) -> None:
         """Remove a run that turned out to be needless, with all that was prepared for it."""
-        self._datasets.pop(run.id, None)
         shutil.rmtree(run.path, ignore_errors=True)
-
-    def archived(self, result: Result) -> None:
-        """Remember what the report of a run will say of its LoRAs."""
-        self._results[result.run.id] = result
-
-    def tell(self, run: Run, *, outcome: str | None = None) -> None:
-        """Write a run's report anew, where its photos were prepared by this process."""
-        dataset, result = self._datasets.pop(run.id, None), self._results.pop(run.id, None)
-        if dataset is None:
-            return
-        rows = [*dataset_rows(dataset.bundle), *training_rows(run.record())]
-        rows += lora_rows(result.loras) if result else []
-        rehearsal = result is not None and result.rehearsal
-        inspected, crops = dataset.inspected, dataset.crops
-        tell(run, inspected, crops, rows, rehearsal=rehearsal, outcome=outcome)
 
     def close(self) -> None:
         """Let go of every trainer and bucket."""
@@ -326,7 +302,6 @@ def archive_stage(task: Task, place: Place, key: str) -> Answer:
     backends, on_event = place.backends(run), place.listener(run)
     training = follow(run, _submission(key, backends), backends, on_event)
     result = archive(training, backends, on_event)
-    place.archived(result)
     return {"loras": len(result.loras)}
 
 
@@ -341,7 +316,7 @@ def clean(task: Task, place: Place, key: str) -> Answer:
     delete_datasets(run, backends.store, on_event, submission)
     if is_shared(backends.settings):
         unshare(run, backends.store)
-    place.tell(run)
+    tell(run)
     notify(notice_of(run, "done"), backends.settings)
     return {"status": "archived"}
 
@@ -355,7 +330,7 @@ def failed(task: Task, place: Place, answer: Answer) -> Answer:
         return {"status": "failed", "error": {"code": code}}
     error = place.failures[run.id].to_json() if run.id in place.failures else _untold(run, code)
     run.update(error=error)
-    place.tell(run, outcome=f"{error['message']} {error['why']}")
+    tell(run)
     event: Happening = "needs_attention" if code == NeedsAttention.code else "failed"
     notify(notice_of(run, event), settings_of(run))
     return {"status": "failed", "error": {"code": code}}

@@ -74,7 +74,7 @@ def batch_run(
         "Trainings that were submitted go on at the trainer.",
         f"Go on with: lora-prep batch run {jobs}",
     )
-    place = Place(reports=False)
+    place = Place()
     try:
         plan = plan_batch(
             batch_id(jobs),
@@ -111,7 +111,7 @@ def train_plan(
         ended[name] = flow
         session.say(f"{shown(name)}: {_outcome(flow)}, {len(plan.to_do) - len(ended)} to go")
 
-    place = Place(reports=False, on_event=on_event)
+    place = Place(on_event=on_event)
     run_batch(plan, settings, place, again=again, at_once=at_once, on_end=on_end)
     rows = _rows(plan, ended)
     session.answer(_table(rows))

@@ -127,7 +127,7 @@ def schedule_run_now(
             why="It was never added here, or its jobs file is gone.",
             fix="lora-prep schedule list",
         )
-    place = Place(reports=False)
+    place = Place()
     try:
         plan = plan_batch(
             batch_id(schedule.jobs),
@@ -170,7 +170,7 @@ def worker(
 
     stop = threading.Event()
     try:
-        serve(settings, base, Place(reports=False, on_event=on_event), stop, session.say)
+        serve(settings, base, Place(on_event=on_event), stop, session.say)
     except KeyboardInterrupt:  # it came before the loop, or a second time
         stop.set()
 

@@ -28,6 +28,7 @@ earlier of two equals."""
 SHOWN_MOST = 60
 """Twice what a set has at most; a JPEG cannot be higher than 65,535 px."""
 
+HASH_SHOWN = 12  # hexadecimal digits of the settings' hash, as in the report
 JPEG_QUALITY = 88
 TITLE_SIZE_PX = 34
 SMALL_SIZE_PX = 20
@@ -36,10 +37,13 @@ NAMELESS = "Contact sheet"
 PAPER, INK, MUTED, EMPTY = "#ffffff", "#1c1e21", "#6a6f76", "#e6e8eb"
 
 
-def write_contact_sheet(path: Path, crops: Sequence[Crop], *, title: str) -> bool:
+def write_contact_sheet(
+    path: Path, crops: Sequence[Crop], *, title: str, settings_sha256: str | None = None
+) -> bool:
     """Write one JPEG with the crops, numbered by their neutral names, and return True.
 
-    Of more than 60 the first 60 are shown, and the sheet says so.
+    Its head shows the title, how many there are, and the beginning of `settings_sha256`: what they
+    were made by. Of more than 60 the first 60 are shown, and the sheet says so.
 
     Without crops nothing is written and the answer is False. The sheet is 1600 px wide and has no
     metadata. Pillow's own font has little more than ASCII: the title loses its accents, and letters
@@ -53,6 +57,8 @@ def write_contact_sheet(path: Path, crops: Sequence[Crop], *, title: str) -> boo
     count = plural(len(crops), "training picture")
     if len(crops) > SHOWN_MOST:
         count, crops = f"{SHOWN_MOST} of {count}", crops[:SHOWN_MOST]
+    if settings_sha256:
+        count = f"{count}, settings {settings_sha256[:HASH_SHOWN]}"
     columns = min(COLUMNS, key=lambda columns: -len(crops) % columns)
     cell_px = (WIDTH_PX - 2 * MARGIN_PX - (columns - 1) * GAP_PX) // columns
     row_px = cell_px + LABEL_PX + GAP_PX

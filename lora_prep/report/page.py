@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_prep.model import Crop, Decision, Photo, Selection
 from lora_prep.report.cards import cards_of, doubted, grouped, people_of
+from lora_prep.report.drawing import Fact
 from lora_prep.report.pictures import Pictures
 from lora_prep.report.text import plural, visible, without_secrets
 
@@ -18,18 +18,10 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
 
-__all__ = ["Fact", "write_report"]
+__all__ = ["write_report"]
 
 JOINTS = re.compile(r"(?<=[_/-])(?=\w)|(?<=\w)(?=\.\w+$)")
 """Where a file name may break: behind the marks inside it and before its suffix."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A line of the report's head, such as ("Price", "4.00 USD"). It must hold no secret."""
-
-    label: str
-    value: str
 
 
 def write_report(

@@ -16,7 +16,7 @@ from lora_prep.photos import UnreadablePhoto, open_upright
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Pictures"]
+__all__ = ["Pictures", "thumbnail_of"]
 
 THUMBNAIL_SIDE_PX = 368
 """Longer side of an embedded picture, at most: nearly twice the width of a card, for
@@ -59,12 +59,20 @@ class Pictures:
         if box is None or not box.width:
             return self.of_photo(photo)
         image = _opened(photo.path, photo.turned_deg, round(longer * FACE_ENOUGH_PX / box.width))
+        if image is None and self.preview_of:
+            image = _opened(self.preview_of(photo))  # small, and better than nothing
         if image is None:
-            return self.of_photo(photo)
+            return None
         scale = max(image.size) / longer
         edges = (box.x, box.y, box.x + box.width, box.y + box.width)
         left, top, right, bottom = (round(edge * scale) for edge in edges)
         return _embedded(image.crop((left, top, right, bottom)), FACE_SIDE_PX)
+
+
+def thumbnail_of(photo: Photo) -> bytes | None:
+    """Return a small JPEG of a photo, upright and without metadata; None if it cannot be read."""
+    image = _opened(photo.path, photo.turned_deg)
+    return _jpeg(image, THUMBNAIL_SIDE_PX) if image else None
 
 
 def _opened(
@@ -80,7 +88,11 @@ def _embedded(image: Image.Image | None, side_px: int = THUMBNAIL_SIDE_PX) -> st
     """Return the picture as a data: URI, at most `side_px` long; never enlarged."""
     if image is None:
         return None
+    return f"data:image/jpeg;base64,{base64.b64encode(_jpeg(image, side_px)).decode('ascii')}"
+
+
+def _jpeg(image: Image.Image, side_px: int) -> bytes:
     image.thumbnail((side_px, side_px))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=THUMBNAIL_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"
+    return out.getvalue()

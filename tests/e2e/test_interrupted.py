@@ -42,6 +42,14 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def told_to_the_end(answer: dict[str, Any]) -> None:
+    """Assert that the report shows the photos and the LoRA, whichever process ended the run."""
+    page = Path(answer["report"]).read_text(encoding="utf-8")
+    assert page.count("Crop 00") >= 16
+    assert answer["loras"][0]["sha256"] in page
+    assert answer["training"]["prediction_id"] in page
+
+
 def objects(home: Path) -> list[str]:
     """The keys in the bucket."""
     from lora_prep.embedded import EmbeddedOptions, use_services
@@ -88,6 +96,7 @@ def test_ctrl_c_stops_the_waiting_and_resume_takes_it_up(home: Path) -> None:
     assert archived.json["run"] == record["run"]
     assert archived.json["status"] == "archived"
     assert not any(key.endswith(".zip") for key in objects(home))
+    told_to_the_end(archived.json)
 
 
 def test_a_run_outlives_the_death_of_its_servers_and_their_supervisor(home: Path) -> None:
@@ -112,3 +121,4 @@ def test_kill_9_while_waiting_loses_nothing(home: Path) -> None:
     archived = lora_prep("archive", record["training"]["prediction_id"], "--json", **LONG)
     assert archived.status == 0, archived.stderr
     assert archived.json["run"] == record["run"]
+    told_to_the_end(archived.json)
