@@ -56,13 +56,17 @@ class NoteCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason or a note, with the number that was measured beside the limit it was held to."""
+    """A reason or a note, with the number that was measured beside the limit it was held to.
+
+    of: the name of the photo that this one repeats or resembles.
+    """
 
     code: ReasonCode | NoteCode
     hint: str
     measured: float | None = None
     limit: float | None = None
     unit: str | None = None
+    of: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the `reasons` or `notes` item of the JSON contract."""
@@ -72,6 +76,7 @@ class Reason:
             "limit": self.limit,
             "unit": self.unit,
             "hint": self.hint,
+            **({"of": self.of} if self.of is not None else {}),
         }
 
 

@@ -9,12 +9,13 @@ from lora_prep.report.drawing import (
     read_drawing,
     thumbnail_in,
 )
-from lora_prep.report.page import write_report
+from lora_prep.report.page import StageTime, write_report
 
 __all__ = [
     "Drawing",
     "Fact",
     "Scale",
+    "StageTime",
     "keep_drawing",
     "read_drawing",
     "thumbnail_in",

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_prep.model import Crop, Decision, Photo, Selection
-from lora_prep.report.cards import cards_of, doubted, grouped, people_of
-from lora_prep.report.drawing import Fact
+from lora_prep.report.cards import Album, doubted, outliers
+from lora_prep.report.drawing import Fact, Scale
 from lora_prep.report.pictures import Pictures
+from lora_prep.report.plots import coverage, identity_strip
 from lora_prep.report.text import plural, visible, without_secrets
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
 
-__all__ = ["write_report"]
+__all__ = ["StageTime", "write_report"]
 
 JOINTS = re.compile(r"(?<=[_/-])(?=\w)|(?<=\w)(?=\.\w+$)")
 """Where a file name may break: behind the marks inside it and before its suffix."""
+
+
+MOST_PIPS = 60
+"""Squares of the meter at most: one for each usable photo."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """How long one stage of a run took, s, and when it began; None where nobody noted it."""
+
+    stage: str
+    seconds: float | None
+    began: datetime | None = None
 
 
 def write_report(
@@ -34,31 +50,49 @@ def write_report(
     rehearsal: bool = False,
     outcome: str | None = None,
     preview_of: Callable[[Photo], Path] | None = None,
+    settings: Sequence[Fact] = (),
+    scale: Scale = Scale(),  # noqa: B008  frozen
+    stages: Sequence[StageTime] = (),
+    loras: Sequence[Sequence[Fact]] = (),
 ) -> None:
     """Write the page that shows every file of a folder exactly once, with its reasons.
 
-    A kept photo is drawn by its crop where `crops` has one, else by itself. `facts` and `outcome`
-    (how it ended, one or more sentences) are shown in the head; paths of the folder and queries of
-    URLs are cut out of them. The page has no script, loads nothing and carries no metadata of the
-    photos. `preview_of` says where a small picture of a photo lies, if it was made before; without
-    it the photo is decoded. It is written beside and renamed, so that `path` is whole or absent.
+    A kept photo is drawn by its crop where `crops` has one, beside the whole photo with the face
+    box, the five points and the square that was cut. `facts`, `settings` and `outcome` (how it
+    ended, one or more sentences) are shown in the head, `loras` and `stages` at the end; paths and
+    queries of URLs are cut out of them. `scale` has the limits of the plots. The page has no
+    script, loads nothing and carries no metadata of the photos. `preview_of` says where a small
+    picture of a photo lies, if it was made before; without it the photo is decoded. It is written
+    beside and renamed, so that `path` is whole or absent.
     """
-    pictures = Pictures(preview_of)
+    album = Album(selection, crops, Pictures(preview_of))
+
+    def told(facts: Sequence[Fact]) -> list[Fact]:
+        return [Fact(one.label, without_secrets(one.value, selection.folder)) for one in facts]
+
     page = _template().generate(
         title=title,
         folder=selection.folder.resolve().name,
         rehearsal=rehearsal,
         verdict=_verdict(selection),
         outcome=without_secrets(outcome or "", selection.folder).splitlines(),
-        facts=[Fact(fact.label, without_secrets(fact.value, selection.folder)) for fact in facts],
+        facts=told(facts),
+        settings=told(settings),
         counts=_counts(selection),
+        pips=_pips(selection),
         doubted=doubted(selection),
-        people=people_of(selection, pictures),
+        people=album.people,
+        plots=coverage(selection, scale),
+        distances=identity_strip(selection, scale),
+        outliers=outliers(selection),
         advice=selection.advice,
-        kept=cards_of(selection.kept, pictures, crops),
+        kept=album.kept,
         captions=any(crop.caption for crop in crops),
-        spare=cards_of(selection.having(Decision.SPARE), pictures),
-        left_out=grouped(selection.having(Decision.LEFT_OUT), pictures),
+        spare=album.spare,
+        left_out=album.left_out,
+        stages=stages,
+        longest_s=max((stage.seconds or 0 for stage in stages), default=0) or 1,
+        loras=[told(lora) for lora in loras],
     )
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8", newline="\n") as file:
@@ -80,6 +114,9 @@ def _template() -> Template:
     )
     environment.filters |= {
         "breakable": _breakable,
+        "capitalised": lambda text: text[:1].upper() + text[1:],
+        "duration": _duration,
+        "moment": _moment,
         "number": _number,
         "plural": plural,
         "words": _words,
@@ -112,6 +149,35 @@ def _counts(selection: Selection) -> list[tuple[str, int]]:
         ("spare", len(selection.having(Decision.SPARE))),
         ("left out", len(selection.having(Decision.LEFT_OUT))),
     ]
+
+
+def _pips(selection: Selection) -> list[str]:
+    """Return the squares of the meter: one for each usable photo, and for each that is missing."""
+    usable = min(len(selection.usable), MOST_PIPS)
+    needed = min(selection.needed, MOST_PIPS)
+    return [
+        ("more" if number >= needed else "usable") if number < usable else "missing"
+        for number in range(max(usable, needed))
+    ]
+
+
+def _duration(seconds: float) -> str:
+    """Return a time for people: 0.43 s, 12 s, 3 min 20 s or 2 h 05 min."""
+    if seconds < 10:
+        return f"{seconds:.2g} s" if seconds >= 0.095 else f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    return (
+        f"{minutes} min {rest:02d} s"
+        if minutes < 60
+        else f"{minutes // 60} h {minutes % 60:02d} min"
+    )
+
+
+def _moment(moment: datetime) -> str:
+    """Return a time of day, in UTC: a report is read anywhere."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _number(value: float) -> str:

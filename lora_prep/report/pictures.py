@@ -22,6 +22,9 @@ THUMBNAIL_SIDE_PX = 368
 """Longer side of an embedded picture, at most: nearly twice the width of a card, for
 dense screens, and as long as the previews of crops are."""
 
+SMALL_SIDE_PX = 288
+"""The same for a photo beside its crop, or beside another photo."""
+
 FACE_SIDE_PX = 192
 """The same for a face alone, on a small card."""
 
@@ -43,10 +46,11 @@ class Pictures:
 
     preview_of: Callable[[Photo], Path] | None = None
 
-    def of_photo(self, photo: Photo) -> str | None:
-        """Return the whole photo, upright."""
+    def of_photo(self, photo: Photo, *, small: bool = False) -> str | None:
+        """Return the whole photo, upright; small: it stands beside a picture that matters more."""
         image = _opened(self.preview_of(photo)) if self.preview_of else None
-        return _embedded(image or _opened(photo.path, photo.turned_deg))
+        side_px = SMALL_SIDE_PX if small else THUMBNAIL_SIDE_PX
+        return _embedded(image or _opened(photo.path, photo.turned_deg), side_px)
 
     def of_crop(self, crop: Crop) -> str | None:
         """Return the training picture."""

@@ -14,6 +14,9 @@ INVISIBLE = re.compile(
 )
 ESCAPED_BYTE = range(0xDC80, 0xDD00)  # PEP 383: how Python keeps a byte that is no UTF-8
 QUERY = re.compile(r"(https?://[^\s?#]*)[?#]\S*")
+PATH = re.compile(
+    r"(?<![\w/:.?*-])/(?:[^\s/]+/)+(?=[^\s/])"
+)  # what stands before a file's own name
 
 
 def visible(text: str) -> str:
@@ -28,14 +31,17 @@ def visible(text: str) -> str:
 def without_secrets(text: str, folder: Path) -> str:
     """Return `text` without what must not be shown around: paths and the signatures of URLs.
 
-    `folder` shrinks to its last name, and a URL loses its query, where a presigned one keeps its
-    signature.
+    `folder` and every other path shrink to the last name, and a URL loses its query, where a
+    presigned one keeps its signature.
+
+    >>> without_secrets("no room in /home/ada/1 for http://s3/k?X-Amz-Signature=5e", Path("ada"))
+    'no room in 1 for http://s3/k'
     """
     paths = {folder, folder.absolute(), folder.resolve()}
     for path in sorted(paths, key=lambda path: -len(str(path))):  # the whole path before its end
         if path.name and len(path.parts) > 1:
             text = text.replace(str(path), path.name)
-    return QUERY.sub(r"\1", text)
+    return PATH.sub("", QUERY.sub(r"\1", text))
 
 
 def plural(count: int, one: str) -> str:

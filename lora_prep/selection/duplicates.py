@@ -118,22 +118,23 @@ def _is_copy(one: Candidate, better: Candidate, identity: Identity | None) -> bo
 
 def _likeness(one: Candidate, better: Candidate, identity: Identity | None) -> Reason | None:
     """Return why `one` is the same picture as `better`, or a note that it is much like it."""
+    name = better.name
     if one.photo.sha256 == better.photo.sha256:
-        return Reason(ReasonCode.DUPLICATE, f"The same file as {better.name}.")
+        return Reason(ReasonCode.DUPLICATE, f"The same file as {name}.", of=name)
     if one.fingerprint.pixels_sha256 == better.fingerprint.pixels_sha256:
-        return Reason(ReasonCode.DUPLICATE, f"The same picture as {better.name}, saved again.")
+        return Reason(ReasonCode.DUPLICATE, f"The same picture as {name}, saved again.", of=name)
     bits = (one.fingerprint.phash ^ better.fingerprint.phash).bit_count()
     if bits > NEAR_BITS and identity:
         bits = min(bits, _face_bits(one, better, identity))
     if bits <= NEAR_BITS and not one.by_hand:
-        hint = f"Nearly the same picture as {better.name}."
-        return Reason(ReasonCode.NEAR_DUPLICATE, hint, bits, NEAR_BITS, "bits of 64")
+        hint = f"Nearly the same picture as {name}."
+        return Reason(ReasonCode.NEAR_DUPLICATE, hint, bits, NEAR_BITS, "bits of 64", name)
     if bits <= BURST_BITS and not one.by_hand and (seconds := _seconds(one, better)) <= BURST_S:
-        hint = f"From one burst with {better.name}, {seconds:.0f} s apart."
-        return Reason(ReasonCode.NEAR_DUPLICATE, hint, bits, BURST_BITS, "bits of 64")
+        hint = f"From one burst with {name}, {seconds:.0f} s apart."
+        return Reason(ReasonCode.NEAR_DUPLICATE, hint, bits, BURST_BITS, "bits of 64", name)
     if bits <= SIMILAR_BITS:
-        hint = f"Much like {better.name}; another situation would teach more."
-        return Reason(NoteCode.SIMILAR, hint, bits, SIMILAR_BITS, "bits of 64")
+        hint = f"Much like {name}; another situation would teach more."
+        return Reason(NoteCode.SIMILAR, hint, bits, SIMILAR_BITS, "bits of 64", name)
     return None
 
 

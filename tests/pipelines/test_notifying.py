@@ -51,6 +51,11 @@ def told(folder: Path, notice: Notice) -> dict[str, Any]:
     return message
 
 
+@pytest.fixture(autouse=True)
+def _warnings_are_heard(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)  # a command that ran in this process may have set it higher
+
+
 def warning(caplog: pytest.LogCaptureFixture) -> str:
     (record,) = caplog.records
     assert record.levelno == logging.WARNING

@@ -1,9 +1,13 @@
 """report.html: complete, honest, self-contained, and safe against hostile names."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lora_prep.model import Decision, NoteCode, Reason, ReasonCode
-from lora_prep.report import Fact, write_report
+from lora_prep.model import Box, Decision, Face, NoteCode, Reason, ReasonCode
+from lora_prep.report import Fact, StageTime, write_report
 
 from .helpers import BLURRY, DOUBTED, Page, colour, crop, like, picture, selection, verdict
 
@@ -128,7 +132,7 @@ def test_kept_photos_without_crops_show_themselves(written, full):
 
 def test_reasons_are_grouped_and_show_number_limit_and_unit(written, full):
     words = written(*full).words
-    left_out = words[words.index("Left out") :]
+    left_out = words[words.rindex("Left out") :]
     assert left_out.startswith("Left out 6 Face too small face_too_small 2 far.jpg")
     assert "37 px high (limit 233)" in words
     assert "Also: crop too small The photo is too small. 120 px (limit 512)" in words
@@ -147,7 +151,7 @@ def test_unreadable_and_vanished_files_get_a_placeholder(tmp_path, written):
         ),
         [crop(1, "gone.jpg", tmp_path / "0001.jpg")],
     )
-    assert page.text.count("no preview") == 2
+    assert page.text.count("no preview") == 3  # neither the crop nor its photo
     assert page.thumbnails() == []
 
 
@@ -194,11 +198,14 @@ def test_paths_of_a_relative_folder_go_whole(tmp_path, written, monkeypatch):
 
 def test_page_is_self_contained(written, full):
     page = written(*full, rehearsal=True)
-    assert not page.tags & {"script", "link", "iframe", "object", "embed", "form", "base", "svg"}
+    assert page.html.startswith("<!doctype html>\n<html lang")
+    assert not page.tags & {"script", "link", "iframe", "object", "embed", "form", "base", "use"}
     for _tag, attributes in page.elements:
         assert not any(name.startswith("on") for name in attributes)
-        assert "href" not in attributes
+        assert not {"xlink:href", "srcset", "poster", "action", "style"} & set(attributes)
+        assert (attributes.get("href") or "#").startswith("#")
         assert (attributes.get("src") or "data:").startswith("data:")
+    assert not re.findall(r"(?:https?:|file:|//)", re.sub(r"data:[^\"]+", "", page.html))
     style = page.html[page.html.index("<style>") : page.html.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
@@ -226,7 +233,7 @@ def test_hostile_names_stay_text(tmp_path, written, name):
     assert page.open == []
     assert len(page.files) == 2
     assert page.tags <= TAGS
-    assert len(page.thumbnails()) == 2  # the card and the face of the first person
+    assert len(page.thumbnails()) == 3  # the crop, its photo and the face of the first person
     for mark in "\r\u202e\ud83d\udce9":
         assert mark not in page.text
 
@@ -269,9 +276,105 @@ def test_thumbnails_are_small_and_carry_no_metadata(tmp_path, written):
     )
     for thumbnail in page.thumbnails():
         assert thumbnail.format == "JPEG"
-        assert thumbnail.size == (276, 368)
+        assert thumbnail.size in {(276, 368), (216, 288)}
         assert not thumbnail.getexif()
         assert set(thumbnail.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+
+
+def test_kept_photos_show_where_they_were_cut(tmp_path, written):
+    photo = picture(tmp_path / "photo.jpg")
+    face = Face(Box(40.4, 30, 90, 123.4), 0.9, tuple((10.2 * n, 20.0) for n in range(1, 6)))
+    cut = replace(verdict("a.jpg", path=photo, face=face), crop=Box(0, 10, 800, 800))
+    page = written(selection(tmp_path, cut), [crop(1, "a.jpg", photo)])
+    boxes = [
+        at for tag, at in page.elements if tag == "rect" and at.get("class") in {"face", "cut"}
+    ]
+    assert [(at["class"], at["x"], at["y"], at["width"]) for at in boxes] == [
+        ("cut", "0", "10", "800"),
+        ("face", "40", "30", "90"),
+    ]
+    (points,) = [at["d"] for tag, at in page.elements if at.get("class") == "point"]
+    assert points == "M10 20h0M20 20h0M31 20h0M41 20h0M51 20h0"
+    (frame,) = [
+        at["viewbox"] for tag, at in page.elements if at.get("viewbox", "").endswith("1600")
+    ]
+    assert frame == "0 0 1200 1600"
+    alts = [at["alt"] for tag, at in page.elements if tag == "img"]
+    assert alts == [
+        "Crop 0001.jpg",
+        "Photo a.jpg with its face box, five points and the square that is cut",
+    ]
+
+
+def test_a_duplicate_is_beside_what_it_repeats(tmp_path, written):
+    better = picture(tmp_path / "better.jpg", colour="crimson")
+    copy = picture(tmp_path / "copy.jpg", colour="olive")
+    reason = Reason(ReasonCode.DUPLICATE, "The same file as a.jpg.", of="a.jpg")
+    lost = Reason(ReasonCode.DUPLICATE, "The same file as gone.jpg.", of="gone.jpg")
+    page = written(
+        selection(
+            tmp_path,
+            verdict("a.jpg", path=better),
+            verdict("b.jpg", Decision.LEFT_OUT, reason, path=copy),
+            verdict("c.jpg", Decision.LEFT_OUT, lost, path=copy),
+        )
+    )
+    shown = [colour(image) for image in page.thumbnails()]
+    assert shown == [like("crimson"), like("olive"), like("crimson"), like("olive")]
+    assert "this one better: a.jpg b.jpg" in page.words
+    assert page.files == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_settings_loras_and_stages(tmp_path, written, full):
+    page = written(
+        *full,
+        settings=[Fact("Framing", "close-up")],
+        loras=[[Fact("File", "s3://bucket/loras/1.safetensors"), Fact("Rank", "32")]],
+        stages=[
+            StageTime("Trained", 4000.0, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+            StageTime("Archived", 0.43),
+        ],
+    )
+    assert "Settings Framing close-up" in page.words
+    assert "File s3://bucket/loras/1.safetensors Rank 32" in page.words
+    assert "Trained 1 h 06 min 2026-01-02 03:04:05 Archived 0.43 s" in page.words
+
+
+def test_the_meter_has_a_square_for_each_usable_photo(tmp_path, written):
+    few = written(selection(tmp_path, *(verdict(f"{n}.jpg", Decision.SPARE) for n in range(9))))
+    assert len(few.having("usable")) == 9
+    assert len(few.having("missing")) == 1
+    many = written(selection(tmp_path, *(verdict(f"{n}.jpg") for n in range(900))))
+    assert len(many.having("usable")) == 10
+    assert len(many.having("more")) == 50
+
+
+def test_headings_descend_and_every_link_leads_somewhere(tmp_path, written, full):
+    page = written(*full, stages=[StageTime("Trained", 1.0)], loras=[[Fact("File", "x")]])
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    ids = [at["id"] for _, at in page.elements if "id" in at]
+    assert len(set(ids)) == len(ids)
+    links = [at["href"].removeprefix("#") for tag, at in page.elements if tag == "a"]
+    assert set(links) <= set(ids)
+    assert {"kept", "spare", "left-out", "timeline", "loras"} <= set(links)
+    assert all(at.get("alt") for tag, at in page.elements if tag == "img")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.004, "0.00 s"),
+        (0.43, "0.43 s"),
+        (8.59, "8.6 s"),
+        (59.6, "1 min 00 s"),
+        (3600, "1 h 00 min"),
+    ],
+)
+def test_times_are_for_people(tmp_path, written, seconds, words):
+    page = written(selection(tmp_path, verdict("a.jpg")), stages=[StageTime("Trained", seconds)])
+    assert f"Trained {words}" in page.words
 
 
 def test_sixty_photos_stay_under_5_mb(tmp_path, written):
@@ -279,7 +382,9 @@ def test_sixty_photos_stay_under_5_mb(tmp_path, written):
     with Image.open(ADA / "ada_11.jpg") as photo:  # bricks: the largest thumbnail of the set
         photo.reduce(2).save(detailed, quality=95)
     verdicts = [verdict(f"{number:02d}.jpg", path=detailed) for number in range(60)]
-    written(selection(ADA, *verdicts))
+    crops = [crop(number, f"{number:02d}.jpg", detailed) for number in range(60)]
+    page = written(selection(ADA, *verdicts), crops)  # twice as many as a set has by default
+    assert len(page.thumbnails()) == 120
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
 
 
@@ -309,7 +414,8 @@ def test_the_folder_may_be_gone(tmp_path, written):
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "main", "section", "footer"),
     *("h1", "h2", "h3", "p", "bdi", "strong", "b", "span", "code", "img", "wbr"),
-    *("dl", "dt", "dd", "div", "ul", "li"),
+    *("dl", "dt", "dd", "div", "ul", "li", "nav", "a", "figure", "figcaption"),
+    *("svg", "g", "rect", "path", "circle", "text", "table", "thead", "tbody", "tr", "th", "td"),
 }
 
 

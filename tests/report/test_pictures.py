@@ -60,9 +60,9 @@ def test_previews_of_crops_are_used(tmp_path, written):
     preview = picture(tmp_path / "preview.jpg", side=368, colour="crimson")
     chosen = selection(tmp_path, verdict("a.jpg", path=whole))
     page = written(chosen, [crop(1, "a.jpg", whole, preview=preview)])
-    (image,) = page.thumbnails()
-    assert colour(image) == like("crimson")
-    assert image.size == (368, 368)
+    image, beside = page.thumbnails()
+    assert (colour(image), colour(beside)) == (like("crimson"), like("olive"))
+    assert (image.size, beside.size) == ((368, 368), (288, 288))
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "garbage", "cut off", "head only"])
@@ -75,7 +75,8 @@ def test_a_damaged_preview_is_not_embedded(tmp_path, written, damaged, what):
     )
     crops = [crop(1, "a.jpg", whole, preview=preview)]
     page = written(chosen, crops, preview_of=lambda photo: preview)
-    assert [colour(image) for image in page.thumbnails()] == [like("teal"), like("olive")]
+    shown = [colour(image) for image in page.thumbnails()]
+    assert shown == [like("teal"), like("olive"), like("olive")]
     if preview.exists() and preview.stat().st_size:
         assert base64.b64encode(preview.read_bytes()[:60]).decode() not in page.html
 
@@ -85,7 +86,7 @@ def test_where_all_is_damaged_the_page_says_so(tmp_path, written, damaged):
     chosen = selection(tmp_path, verdict("a.jpg", path=bad), verdict("b.jpg", path=bad))
     page = written(chosen, [crop(1, "a.jpg", bad)], preview_of=lambda photo: bad)
     assert page.thumbnails() == []
-    assert page.text.count("no preview") == 2
+    assert page.text.count("no preview") == 3
 
 
 def test_only_the_pixels_of_a_preview_are_embedded(tmp_path, written):
@@ -99,9 +100,9 @@ def test_only_the_pixels_of_a_preview_are_embedded(tmp_path, written):
         written(chosen, preview_of=lambda photo: preview),
         written(chosen, [crop(1, "a.jpg", preview)]),
     ):
-        (image,) = page.thumbnails()
-        assert not image.getexif()
-        assert SECRET not in image.fp.getvalue()
+        for image in page.thumbnails():
+            assert not image.getexif()
+            assert SECRET not in image.fp.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -125,4 +126,4 @@ def test_small_pictures_are_not_enlarged(tmp_path, written):
     small = picture(tmp_path / "small.jpg", side=48)
     chosen = selection(tmp_path, verdict("a.jpg", path=small), verdict("b.jpg", path=small))
     page = written(chosen, [crop(1, "b.jpg", small)])
-    assert [image.size for image in page.thumbnails()] == [(48, 48)] * 2
+    assert [image.size for image in page.thumbnails()] == [(48, 48)] * 3
