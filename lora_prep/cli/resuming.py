@@ -183,7 +183,7 @@ def _resume_all(sections: steps.Sections, session: Session, *, yes: bool) -> Non
         word = left.error.what if left.error else "archived"
         session.say(f"{names[left.run]}: {shown(word)} {len(rows) - len(ended)} to go")
 
-    place = Place(reports=False, on_event=on_event)
+    place = Place(on_event=on_event)
     resume_all(rows, sections, settings, place, yes=yes, on_end=on_end)
     for one in ended.values():
         where = one.error.what if one.error else one.loras[0]["url"]
