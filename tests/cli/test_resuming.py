@@ -64,7 +64,7 @@ def begun(folder: Path = ADA) -> Run:
 def archived_now() -> Run:
     """A rehearsal that has come to its end."""
     run = begun()
-    place = Place(reports=False)
+    place = Place()
     try:
         assert without_engine(Task(run.id, yes=True), place) == {"status": "archived"}
     finally:
@@ -224,7 +224,7 @@ def test_what_was_submitted_is_submitted_again_by_a_run_of_its_own_only(trainer:
 def test_photos_that_changed_are_prepared_anew(home: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(ADA, tmp_path / "ada")
     run = begun(folder)
-    place = Place(reports=False)
+    place = Place()
     place.prepare(run)
     with steps.connect(load_settings()) as backends:
         sha256 = run.record()["dataset"]["sha256"]
@@ -245,7 +245,7 @@ def test_photos_that_changed_are_prepared_anew(home: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_photos_that_were_never_submitted_leave_the_bucket(home: Path, capsys: Capture) -> None:
     run = begun()
-    Place(reports=False).prepare(run)
+    Place().prepare(run)
     with steps.connect(load_settings()) as backends:
         sha256 = run.record()["dataset"]["sha256"]
         upload = put_dataset(run, run.path / "dataset.zip", sha256, backends)
@@ -306,7 +306,7 @@ def submitted_run(home: Path, process: subprocess.Popen[str]) -> Run:
 @pytest.mark.slow
 def test_what_waits_for_room_is_not_sent_once_it_is_given_up(trainer: Paid) -> None:
     run = begun()
-    place = Place(reports=False)
+    place = Place()
     said: list[str] = []
 
     def give_up(run_id: str, event: Any) -> None:

@@ -130,7 +130,7 @@ def _act(part: Part) -> None:
 def _serve() -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    serve(load_settings(), {}, Place(reports=False), stop, _say)
+    serve(load_settings(), {}, Place(), stop, _say)
     return 0
 
 
