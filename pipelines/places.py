@@ -14,6 +14,7 @@ from lora_prep.settings import Settings, home_folder
 __all__ = ["database_of", "is_shared", "machine_of", "worker_is_here", "worker_lock"]
 
 DATABASE = "lora_prep.sqlite"
+SQLITE = "sqlite:///"
 MACHINE = "machine"
 WORKER = "worker.lock"
 MOUNTS = Path("/proc/self/mountinfo")
@@ -30,17 +31,16 @@ def database_of(settings: Settings) -> Path | str:
         ConfigurationError: the file would lie on a network share.
     """
     url = settings.engine.database_url
-    if url is not None:
-        return url.get_secret_value()
-    home = home_folder()
-    if network := _network_of(home):
+    where = home_folder() / DATABASE if url is None else url.get_secret_value()
+    folder = _folder_of(where)
+    if folder and (network := _network_of(folder)):
         raise ConfigurationError(
-            f"The database may not lie on a network share: {home} is one ({network}).",
+            f"The database may not lie on a network share: {folder} is one ({network}).",
             why="SQLite's locks do not hold there, so that two machines could pay twice.",
             fix="Set LORA_PREP_HOME to a folder of this machine, or engine.database_url to a "
             "PostgreSQL server.",
         )
-    return home / DATABASE
+    return where
 
 
 def is_shared(settings: Settings) -> bool:
@@ -85,8 +85,16 @@ def worker_is_here() -> bool:
     return False
 
 
+def _folder_of(where: Path | str) -> Path | None:
+    """Return the folder of a database that is a file."""
+    if isinstance(where, Path):
+        return where.parent
+    return Path(where.removeprefix(SQLITE)).parent if where.startswith(SQLITE) else None
+
+
 def _network_of(folder: Path, mounts: Path = MOUNTS) -> str | None:
     """Return the network file system that a folder lies on; None where it is none, or untold."""
+    folder = folder.resolve()
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
