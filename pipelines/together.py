@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 
 from lora_prep.settings import Settings
-from pipelines.engine import OWN, Client, Flow, launched
+from pipelines.engine import OWN, QUEUE, Client, Flow, launched
 from pipelines.places import worker_is_here
+from pipelines.runs import run_at
 from pipelines.train import Place, Task
 
-__all__ = ["run_together"]
+__all__ = ["enqueue", "run_together"]
 
 
 def run_together(
@@ -31,7 +32,7 @@ def run_together(
         if worker_is_here():
             client = Client(settings)
             try:
-                ids = {name: client.enqueue_once(task) for name, task in left.items()}
+                ids = enqueue(left, client, place)
                 _follow(client, ids, left, settings.engine.look_s, on_end, while_=worker_is_here)
             finally:
                 client.close()
@@ -39,11 +40,29 @@ def run_together(
         with launched(settings, place, {OWN: at_once}) as engine:
             client, queue = engine.client, engine.executor_id
             try:
-                ids = {name: client.enqueue_once(task, queue) for name, task in left.items()}
+                ids = enqueue(left, client, place, queue)
                 _follow(client, ids, left, settings.engine.look_s, on_end)
             except BaseException:
                 engine.leave()
                 raise
+
+
+def enqueue(
+    tasks: Mapping[str, Task], client: Client, place: Place, queue: str = QUEUE
+) -> dict[str, str]:
+    """Put tasks into a queue, for any machine to take; return their workflows by the same names.
+
+    Raises:
+        StorageError, CredentialsError: the bucket did not take what other machines need.
+    """
+    ids = {}
+    for name, task in tasks.items():
+        place.offer(run_at(task.run))  # before anybody can take it
+        ids[name] = client.enqueue_once(task, queue)
+    return ids
+
+
+# ── parts ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _follow(

@@ -143,6 +143,15 @@ class Place:
         ):
             steps.prepare(folder, settings=settings, run=run, on_event=on_event)
 
+    def offer(self, run: Run) -> None:
+        """Let other machines begin a run or go on with it, where there are any.
+
+        Raises:
+            StorageError, CredentialsError: the bucket did not take what they need.
+        """
+        if run.record() and is_shared(settings_of(run)):
+            share(run, self.backends(run).store)
+
     def forget(self, run: Run) -> None:
         """Remove a run that turned out to be needless, with all that was prepared for it."""
         shutil.rmtree(run.path, ignore_errors=True)
@@ -211,11 +220,9 @@ def without_engine(task: Task, place: Place) -> Answer:
 def prepare(task: Task, place: Place) -> Answer:
     """Prepare the photos, unless there is a zip already or one was submitted."""
     run = _here(task, place)
-    settings = settings_of(run)
-    if is_shared(settings) and run.record() and "dataset" not in run.record():
-        share(run, place.backends(run).store)
-    # No trainer and no bucket before: a set that is too small needs neither.
-    if not open_ledger(settings).of_run(run.id):
+    if not open_ledger(settings_of(run)).of_run(run.id):
+        place.offer(run)
+        # No trainer and no bucket of its own before: a set that is too small needs neither.
         _pack(run, place)
     return {}
 
@@ -247,8 +254,7 @@ def upload(task: Task, place: Place) -> Answer:
         quote = approved(backends, None if task.yes else place.approve or _refuse)
         if not backends.choice.uploads_to_provider:  # its link is a secret, and kept nowhere
             put_dataset(run, path, sha256, backends, on_event)
-            if is_shared(backends.settings):  # who goes on elsewhere submits what is there
-                share(run, backends.store)
+            place.offer(run)  # once more: who goes on elsewhere submits what is there
         return {"key": None, "price_usd": quote.price_usd}
 
 

@@ -21,6 +21,7 @@ from pipelines.notifying import notice_of, notify
 from pipelines.places import database_of, worker_lock
 from pipelines.runs import all_runs
 from pipelines.schedules import Schedule, Schedules
+from pipelines.together import enqueue
 from pipelines.train import Place
 
 __all__ = ["Fired", "fire", "serve", "tell_of_expiring"]
@@ -103,8 +104,7 @@ def fire(
         )
     jobs = jobs_of(path, base, settings)
     plan = plan_batch(batch_id(path), jobs, engine.place, budget_usd=schedule.max_cost_usd)
-    for task in tasks_of(plan).values():
-        engine.client.enqueue_once(task)
+    enqueue(tasks_of(plan), engine.client, engine.place)
     return Fired(schedule.name, slot, plan)
 
 

@@ -18,7 +18,9 @@ from lora_prep.settings import Settings, load_settings
 from lora_prep.stores import S3Store, StoreAccess
 from pipelines import steps
 from pipelines.engine import Client, Flow
+from pipelines.places import is_shared
 from pipelines.runs import Run
+from pipelines.sharing import share
 from pipelines.train import Task
 from tests.pipelines.actors import Part, start
 from tests.trainer_service.conftest import running_service
@@ -94,9 +96,12 @@ class World:
         """The settings of every machine."""
         return load_settings(self.sections)
 
-    def machine(self, name: str = "one", *, host: str = "") -> Machine:
-        """Return a machine with a home of its own; host: as it calls itself, "" is this one."""
-        machine = Machine(self, self.folder / name, host)
+    def machine(self, name: str = "one", *, host: str = "", at_once: int = 3) -> Machine:
+        """Return a machine with a home of its own.
+
+        host: what it takes itself for, "" for the one it is; at_once: how many runs in its hands.
+        """
+        machine = Machine(self, self.folder / name, host, at_once)
         machine.home.mkdir(parents=True, exist_ok=True)
         self.machines.append(machine)
         return machine
@@ -125,8 +130,10 @@ class World:
         return [flow.run for flow in found if not flow.finished]
 
     def enqueue(self, *runs: Run) -> None:
-        """Leave runs to the workers."""
+        """Leave runs to the workers, as a batch does."""
         for run in runs:
+            if is_shared(self.settings):
+                share(run, self.store)
             self.client.enqueue(Task(run.id, yes=True, patient=True))
 
     def until_finished(self, *runs: Run) -> None:
@@ -140,11 +147,10 @@ class World:
     def check(self, *runs: Run, accepted: int) -> None:
         """Assert that each run is archived, with one task for each, and that nothing is left."""
         __tracebackhide__ = True
-        assert self.accepted == accepted
-        assert self.unfinished(*runs) == []
+        assert (self.accepted, self.unfinished(*runs)) == (accepted, []), self.told(*runs)
         for run in runs:
             loras = [key for key in self.keys("loras/") if f"/{run.id}/" in f"/{key}"]
-            assert len([key for key in loras if key.endswith(".safetensors")]) == 1, loras
+            assert len([key for key in loras if key.endswith(".safetensors")]) == 1, self.told(run)
             assert len(loras) == 3, loras  # with its card and its sidecar
             assert [key for key in self.keys("datasets/") if run.id in key] == []
             (lora,) = [key for key in loras if key.endswith(".safetensors")]
@@ -158,6 +164,17 @@ class World:
                 sha256, size_bytes = self.store.sha256(lora)
                 assert [one["sha256"] for one in record["loras"]] == [sha256]
                 assert size_bytes > 0
+
+    def told(self, *runs: Run) -> str:
+        """Return what is known of runs, for whoever has to find out what went wrong."""
+        lines = [f"accepted {self.accepted}"]
+        for run in runs:
+            lines += [str(flow) for flow in self.client._all_of(run.id)]
+            for one in self.machines:
+                if record := one.record(run):
+                    where, error = one.home.name, record.get("error")
+                    lines.append(f"{where}: {record.get('status')} {error} {one.stages(run)}")
+        return "\n".join(lines)
 
     def keys(self, prefix: str) -> list[str]:
         """Return what lies in the bucket below a prefix."""
@@ -173,6 +190,7 @@ class Machine:
     world: World
     home: Path
     host: str
+    at_once: int
     processes: list[BaseProcess] = field(default_factory=list)
     lives: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -259,6 +277,7 @@ class Machine:
             **plain,
             **settings,
             "LORA_PREP_HOME": str(self.home),
+            "LORA_PREP_TRAINER__IN_FLIGHT": str(self.at_once),
             "AWS_ACCESS_KEY_ID": access.access_key or "",
             "AWS_SECRET_ACCESS_KEY": access.secret_key or "",
         }
