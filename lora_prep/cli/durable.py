@@ -86,10 +86,12 @@ def _ask_first(settings: Settings, approve: Approve, *, yes: bool) -> None:
 def _by_the_worker(run: Run, task: Task, settings: Settings, session: Session) -> bool:
     """Give a run to the worker and show what it says; False: the worker has stopped meanwhile."""
     from pipelines.engine import Client
+    from pipelines.together import enqueue
+    from pipelines.train import Place
 
-    client, said = Client(settings), _Tail(run.path / "events.jsonl")
+    client, said, place = Client(settings), _Tail(run.path / "events.jsonl"), Place()
     try:
-        workflow_id = client.enqueue_once(task)
+        workflow_id = enqueue({run.id: task}, client, place)[run.id]
         while True:
             ended = client.ended([workflow_id])
             for event in said.new():
@@ -101,6 +103,7 @@ def _by_the_worker(run: Run, task: Task, settings: Settings, session: Session) -
                 return False
             time.sleep(LOOK_S)
     finally:
+        place.close()
         client.close()
 
 
