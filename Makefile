@@ -28,6 +28,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/verdicts.py
 	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/whole_way.py
 	$(BIN)/python benchmarks/faults.py
 	$(BIN)/python benchmarks/archive.py

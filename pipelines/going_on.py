@@ -33,7 +33,8 @@ __all__ = ["Left", "Stage", "go_back", "left_runs", "reopen", "resume_all"]
 Stage = Literal["prepare", "upload", "submit", "archive"]
 NOT_SENT = frozenset({None, State.WAITING, State.RELEASED})
 AT_THE_END = frozenset({State.COMPLETED, State.ARCHIVED})
-PREPARED = ("dataset.zip", "manifest.json", "report.html", "contact_sheet.jpg")
+PREPARED = ("dataset.zip", "manifest.json", "drawing.json", "report.html", "contact_sheet.jpg")
+PICTURES = ("crops", "thumbnails")  # folders, of which the report is drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,8 @@ def _unprepare(run: Run, settings: Settings, on_event: Listener) -> None:
                 delete_datasets(run, store, on_event)
         for name in PREPARED:
             (run.path / name).unlink(missing_ok=True)
-        shutil.rmtree(run.path / "crops", ignore_errors=True)
+        for name in PICTURES:
+            shutil.rmtree(run.path / name, ignore_errors=True)
         run.update(status="created", dataset=None, inspection=None, error=None)
 
 
@@ -260,6 +262,9 @@ def _of_its_own(run: Run, stage: Stage, settings: Settings) -> Run:
     for name in PREPARED:
         if (run.path / name).exists():
             shutil.copyfile(run.path / name, fresh.path / name)
+    for name in PICTURES:
+        if (run.path / name).exists():
+            shutil.copytree(run.path / name, fresh.path / name)
     dataset = record.get("dataset") or {}
     fresh.update(
         name=record.get("name"),

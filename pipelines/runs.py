@@ -1,8 +1,9 @@
 """A run's folder: everything one command made, and its record.
 
 `runs/<id>/` below the home folder holds report.html, contact_sheet.jpg, manifest.json, crops/,
-dataset.zip, lora/, events.jsonl and run.json. run.json is the object that `lora-prep run --json`
-prints, written after every step, so that what is known survives a crash at any line.
+dataset.zip, lora/, events.jsonl, run.json, and what the report is drawn from: drawing.json and
+thumbnails/. run.json is the object that `lora-prep run --json` prints, written after every step, so
+that what is known survives a crash at any line.
 """
 
 from __future__ import annotations
