@@ -226,7 +226,7 @@ def _asked(record: Mapping[str, Any]) -> tuple[Any, ...]:
     trainer = {
         name: value
         for name, value in opened.get("trainer", {}).items()
-        if name not in {"max_cost_usd", "purge_remote"}
+        if name not in {"max_cost_usd", "purge_remote", "webhook"}
     }
     sha256 = record.get("dataset", {}).get("sha256")
     return sha256, opened.get("trainer_url"), trainer, opened.get("store", {}).get("url")

@@ -14,6 +14,7 @@ Every step writes what it did to the run's record before it returns.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from pipelines.uploading import put_dataset
 from pipelines.values import Dataset, Quote, Result, Training, Upload
 
 Sections = dict[str, dict[str, Any]]
+PATHS = {"reference", "overrides", "pack"}
 
 __all__ = [
     "PROVIDER",
@@ -269,17 +271,18 @@ def resume(
 def opened(settings: Settings, folder: Path | str | None = None) -> dict[str, Any]:
     """Return what opens the same trainer and bucket again, whatever is set then; no secrets.
 
-    Also what it may cost and whether the provider is to forget it, where that was said; and of a
-    run that begins with a folder, where that is and how its photos are judged.
+    Also what it may cost, whom the provider is to tell of its end and whether it is to forget it,
+    where that was said; and of a run that begins with a folder, where that is and how its photos
+    are judged. Paths are whole ones: whoever goes on may stand in another folder.
     """
     asked = {"model", "trigger_word", "steps", "learning_rate", "lora_rank", "models"}
-    said = {"max_cost_usd", "purge_remote"}
+    said = {"max_cost_usd", "purge_remote", "webhook"}
     began_with = {}
     if folder is not None:
         began_with = {
             "folder": _spelled_out(folder),
-            "dataset": settings.dataset.model_dump(exclude_defaults=True),
-            "faces": settings.faces.model_dump(exclude_defaults=True),
+            "dataset": _paths_whole(settings.dataset.model_dump(exclude_defaults=True)),
+            "faces": _paths_whole(settings.faces.model_dump(exclude_defaults=True)),
         }
     return {
         **began_with,
@@ -294,7 +297,18 @@ def opened(settings: Settings, folder: Path | str | None = None) -> dict[str, An
 
 
 def _spelled_out(folder: Path | str) -> str:
-    return str(folder) if is_in_a_bucket(folder) else str(Path(folder).expanduser().absolute())
+    if is_in_a_bucket(folder):
+        return str(folder)
+    return str(Path(os.path.expanduser(folder)).absolute())  # noqa: PTH111  Path's own raises
+
+
+def _paths_whole(section: dict[str, Any]) -> dict[str, Any]:
+    """Return a section of settings with its paths absolute; a face pack's name stays a name."""
+    whole = dict(section)
+    for name in PATHS & whole.keys():
+        if name != "pack" or os.sep in whole[name]:
+            whole[name] = _spelled_out(whole[name])
+    return whole
 
 
 def as_opened(run: Run, sections: Sections) -> Sections:

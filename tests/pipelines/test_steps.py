@@ -156,6 +156,29 @@ def test_a_resumed_run_keeps_its_limit_and_what_the_provider_is_to_forget(
     assert load_settings(steps.as_opened(run, {})).trainer.max_cost_usd == 3
 
 
+def test_a_run_keeps_whom_to_tell_and_where_its_files_lie_wherever_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = {
+        "trainer": {"webhook": "https://example.org/end"},
+        "dataset": {"reference": "ada.jpg", "overrides": "by_hand.toml"},
+        "faces": {"pack": "./pack"},
+    }
+    run = new_run()
+    run.update(opened=steps.opened(load_settings(said), "people/ada"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    had = load_settings(steps.as_opened(run, {}))
+    assert had.trainer.webhook == "https://example.org/end"
+    assert had.dataset.reference == str(tmp_path / "ada.jpg")
+    assert had.dataset.overrides == str(tmp_path / "by_hand.toml")
+    assert had.faces.pack == str(tmp_path / "pack")
+    assert run.record()["opened"]["folder"] == str(tmp_path / "people/ada")
+    run.update(opened=steps.opened(load_settings({"faces": {"pack": "buffalo_l"}}), "people/ada"))
+    assert load_settings(steps.as_opened(run, {})).faces.pack == "buffalo_l"
+
+
 def test_the_record_grows_and_is_never_torn() -> None:
     run = new_run()
     assert run.record() == {}
