@@ -1,4 +1,4 @@
-"""Every error lora_prep raises on purpose, and nothing else.
+"""Every error lora_prep raises on purpose, and what it makes of all others.
 
     LoraPrepError                     code                  exit
     ├── ConfigurationError            configuration            2
@@ -23,8 +23,10 @@
     │   └── LoraInvalid               lora_invalid             8
     │       └── LoraBroken            lora_broken              8
     ├── Declined                      declined                 9
-    └── TemporaryError                temporary               75
-        └── TooManyRequests           too_many_requests       75
+    ├── TemporaryError                temporary               75
+    │   └── TooManyRequests           too_many_requests       75
+    ├── RefusedBySystem               system                   1
+    └── Unexpected                    unexpected               1
 
 The exit status belongs to the command line (`lora_prep.cli.exit_status`); the tree, the codes and
 the words belong here. A rejected photo is not an error: it is a verdict (`lora_prep.selection`).
@@ -34,6 +36,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+
+from lora_prep.redaction import redacted
 
 __all__ = [
     "ArchiveError",
@@ -52,6 +56,7 @@ __all__ = [
     "NoOutputs",
     "NoPhotos",
     "NotAPhotoFolder",
+    "RefusedBySystem",
     "ResultExpired",
     "StorageError",
     "SubmissionUnknown",
@@ -60,8 +65,10 @@ __all__ = [
     "TrainerNotAllowed",
     "TrainingFailed",
     "TwoPeople",
+    "Unexpected",
     "UnknownSetting",
     "error_of",
+    "unforeseen",
 ]
 
 
@@ -106,6 +113,24 @@ def error_of(value: Mapping[str, Any]) -> LoraPrepError:
         found = kind if kind.code == value["code"] else found
         kinds += kind.__subclasses__()
     return found(value["message"], why=value["why"], fix=value["fix"])
+
+
+def unforeseen(error: Exception) -> LoraPrepError:
+    """Return what a person is told of an error that nobody raised on purpose."""
+    if isinstance(error, LoraPrepError):
+        return error
+    if isinstance(error, OSError):
+        place = f" {error.filename}" if error.filename else ""
+        return RefusedBySystem(
+            f"The system refused to read or write{place}.",
+            why=f"{error.strerror or type(error).__name__}.",
+            fix="Make room or give permission there, or set LORA_PREP_HOME to another folder.",
+        )
+    return Unexpected(
+        "Something went wrong that lora-prep did not expect.",
+        why=f"{type(error).__name__}: {redacted(str(error))}",
+        fix="Run it again with --debug and report what it prints.",
+    )
 
 
 class ConfigurationError(LoraPrepError):
@@ -275,3 +300,16 @@ class TooManyRequests(TemporaryError):
     ) -> None:
         super().__init__(what, why=why, fix=fix)
         self.retry_after_s = retry_after_s
+
+
+class RefusedBySystem(LoraPrepError):
+    """The operating system did not let us read or write: a full disk, a missing right."""
+
+    code = "system"
+    retryable = True
+
+
+class Unexpected(LoraPrepError):
+    """An error of our own."""
+
+    code = "unexpected"

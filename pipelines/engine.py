@@ -33,15 +33,15 @@ from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
 from dbos import Serializer as DbosSerializer
 from dbos._error import DBOSAwaitedWorkflowCancelledError, DBOSWorkflowCancelledError
 
-from lora_prep.errors import TemporaryError
+from lora_prep.errors import LoraPrepError, TemporaryError, Unexpected, error_of
 from lora_prep.redaction import redacted
 from lora_prep.settings import Settings
 from pipelines.executors import Executors
 from pipelines.places import database_of, machine_of
 from pipelines.runs import cancelled, run_at
-from pipelines.train import Answer, Place, Task, train_run
+from pipelines.train import Answer, Place, Task, train_run, untold
 
-__all__ = ["OWN", "QUEUE", "Client", "Engine", "Flow", "cancelled", "launched"]
+__all__ = ["OWN", "QUEUE", "Client", "Engine", "Flow", "cancelled", "launched", "without_lora"]
 
 FORMAT: Final = "1"
 """Of what the journal holds. By hand: a hash of the code would strand runs at every edit."""
@@ -372,6 +372,14 @@ def _train_run(task: dict[str, Any]) -> Answer:
     return train_run(Task(**task), engine.place, step, engine.sleep)
 
 
+def without_lora(flow: Flow) -> LoraPrepError:
+    """Return why a workflow has ended, where the run's record does not say it."""
+    if flow.status == "CANCELLED":
+        return cancelled(flow.run)
+    code = (flow.answer or {}).get("error", {}).get("code", Unexpected.code)
+    return error_of(untold(run_at(flow.run), code))
+
+
 def busy(run: str) -> TemporaryError:
     """Return the error of a run that another process has in hand."""
     return TemporaryError(
@@ -427,8 +435,11 @@ def _run_of(workflow_id: str) -> str:
 
 
 def _exception(value: object) -> str:
-    """Return what the journal keeps of what JSON cannot hold: of an exception nobody expected."""
-    return f"{type(value).__name__}: {redacted(str(value))}"
+    """Return what the journal keeps of what JSON cannot hold: the kind of an unexpected exception.
+
+    Its words may name a folder or a person, and the database may be shared.
+    """
+    return type(value).__name__
 
 
 def _url(where: Path | str) -> str:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lora_prep.archive import start_over
 from lora_prep.errors import ConfigurationError, Declined, LoraPrepError, TemporaryError, error_of
@@ -23,10 +23,13 @@ from pipelines.archiving import FOLDER
 from pipelines.backends import choose, connect_store, open_ledger
 from pipelines.cleaning import delete_datasets
 from pipelines.looking import Looker, Row
-from pipelines.runs import Run, cancelled, new_run, run_by_id
+from pipelines.runs import Run, new_run, run_by_id
 from pipelines.sources import is_in_a_bucket
 from pipelines.submitting import no_dataset
 from pipelines.train import Place, Task, begin
+
+if TYPE_CHECKING:
+    from pipelines.engine import Flow
 
 __all__ = ["Left", "Stage", "go_back", "left_runs", "reopen", "resume_all"]
 
@@ -122,7 +125,7 @@ def resume_all(
             settings,
             place,
             at_once=settings.trainer.in_flight,
-            on_end=lambda run_id, flow: on_end(_end_of(run_id, place)),  # noqa: ARG005
+            on_end=lambda run_id, flow: on_end(_end_of(run_id, flow, place)),
         )
 
 
@@ -177,12 +180,14 @@ def _would_submit(row: Row) -> bool:
     return row.provider_state in {State.WAITING.value, State.RELEASED.value}
 
 
-def _end_of(run_id: str, place: Place) -> Left:
+def _end_of(run_id: str, flow: Flow, place: Place) -> Left:
+    from pipelines.engine import without_lora
+
     run = run_by_id(run_id)
     record = run.record() if run else {}
     status, told, error = record.get("status"), record.get("error"), None
     if status != "archived":
-        error = place.failures.get(run_id) or (error_of(told) if told else cancelled(run_id))
+        error = place.failures.get(run_id) or (error_of(told) if told else without_lora(flow))
     loras = tuple(record.get("loras") or ()) if status == "archived" else ()
     return Left(run_id, record.get("name"), status, loras, error)
 

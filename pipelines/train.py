@@ -26,6 +26,7 @@ from lora_prep.errors import (
     LoraPrepError,
     NeedsAttention,
     SubmissionUnknown,
+    unforeseen,
 )
 from lora_prep.events import Event, Listener
 from lora_prep.model import StoredObject
@@ -59,7 +60,16 @@ from pipelines.telling import tell
 from pipelines.uploading import put_dataset
 from pipelines.values import Quote, Training, Upload
 
-__all__ = ["Answer", "Place", "Task", "begin", "settings_of", "train_run", "without_engine"]
+__all__ = [
+    "Answer",
+    "Place",
+    "Task",
+    "begin",
+    "settings_of",
+    "train_run",
+    "untold",
+    "without_engine",
+]
 
 Answer = dict[str, Any]
 Step = Callable[..., Answer]
@@ -331,11 +341,12 @@ def failed(task: Task, place: Place, answer: Answer) -> Answer:
     """Write down why a run has ended without a LoRA, or cannot go on."""
     run, code = run_at(task.run), answer["error"]["code"]
     record = run.record()
-    if record.get("status") == "created" and "dataset" not in record:  # nothing was looked at
+    looked_at = record.get("status") != "created" or "dataset" in record
+    if not looked_at and place.approve is not None:  # who asked for it is told by the command
         place.forget(run)
         return {"status": "failed", "error": {"code": code}}
-    error = place.failures[run.id].to_json() if run.id in place.failures else _untold(run, code)
-    run.update(error=error)
+    error = place.failures[run.id].to_json() if run.id in place.failures else untold(run, code)
+    run.update(error=error, status=record.get("status") if looked_at else "failed")
     tell(run)
     event: Happening = "needs_attention" if code == NeedsAttention.code else "failed"
     notify(notice_of(run, event), settings_of(run))
@@ -403,6 +414,11 @@ def _answered(stage: Callable[..., Answer], task: Task, place: Place, *arguments
         again = error.retryable and not isinstance(error, SubmissionUnknown)
         # Its words may name a folder, and the database may be shared.
         return {"error": {"code": error.code}, "again": again}
+    except Exception as error:  # noqa: BLE001  else the engine would keep it, with its words
+        told = unforeseen(error)
+        told.__cause__ = error
+        place.failures[task.run] = told
+        return {"error": {"code": told.code}, "again": False}  # a full disk needs somebody
 
 
 def _here(task: Task, place: Place) -> Run:
@@ -422,12 +438,12 @@ def _pack(run: Run, place: Place) -> None:
     place.prepare(run)
 
 
-def _untold(run: Run, code: str) -> dict[str, Any]:
+def untold(run: Run, code: str) -> dict[str, Any]:
     """Return an error of which only its code outlived the process that met it."""
     return {
         "code": code,
         "message": f"The run {run.id} has stopped: {code}.",
-        "why": "The process that could say more was killed.",
+        "why": "The process that could say more has ended.",
         "fix": f"Try again: lora-prep resume {run.id}",
         "retryable": True,
     }

@@ -181,7 +181,7 @@ def _outcome(flow: Flow) -> str:
 
 
 def _rows(plan: Plan, ended: dict[str, Flow]) -> list[dict[str, Any]]:
-    from pipelines.engine import cancelled
+    from pipelines.engine import without_lora
     from pipelines.runs import run_by_id
 
     rows = []
@@ -193,7 +193,7 @@ def _rows(plan: Plan, ended: dict[str, Flow]) -> list[dict[str, Any]]:
         if flow := ended.get(entry.name):
             status = _outcome(flow)
             error = None if status == "archived" else record.get("error")
-            error = error or (None if status == "archived" else cancelled(flow.run).to_json())
+            error = error or (None if status == "archived" else without_lora(flow).to_json())
         row = _row(entry.name, entry.run, status, error, record)
         rows.append(row | {"price_usd": entry.price_usd, "work": entry.work.value})
     return rows

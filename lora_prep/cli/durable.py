@@ -16,11 +16,12 @@ from lora_prep.events import Event
 from lora_prep.settings import Settings
 from pipelines.backends import choose, connect_trainer
 from pipelines.places import worker_is_here
-from pipelines.runs import Run
+from pipelines.runs import Run, cancelled
 from pipelines.submitting import Approve, ask_price
 from pipelines.telling import interruption_of
 
 if TYPE_CHECKING:
+    from pipelines.engine import Flow
     from pipelines.train import Task
 
 __all__ = ["run_durably"]
@@ -34,7 +35,7 @@ def run_durably(run: Run, settings: Settings, session: Session, payment: Payment
     Raises:
         LoraPrepError: what ended it; the run can be resumed where that says so.
     """
-    from pipelines.engine import cancelled
+    from pipelines.engine import without_lora
     from pipelines.train import Task
 
     session.result = lambda: {"schema": 1, **run.record()}
@@ -44,16 +45,16 @@ def run_durably(run: Run, settings: Settings, session: Session, payment: Payment
     if worker_is_here():
         session.say("The worker does it; Ctrl-C stops the watching only.")
         _ask_first(settings, approve, yes=payment.yes)
-        done = _by_the_worker(run, Task(run.id, payment.again, yes=True), settings, session)
+        ended = _by_the_worker(run, Task(run.id, payment.again, yes=True), settings, session)
     else:
-        done = False
-    if not done:
+        ended = None
+    if ended is None:
         _here(run, task, settings, session, approve)
     record = run.record()
     if error := record.get("error"):
         raise error_of(error)
     if record.get("status") != "archived":
-        raise cancelled(run.id)
+        raise without_lora(ended) if ended else cancelled(run.id)
     for lora in record["loras"]:
         session.answer(f"lora    {lora['url']}")
     session.answer(f"report  {run.report}")
@@ -83,8 +84,8 @@ def _ask_first(settings: Settings, approve: Approve, *, yes: bool) -> None:
         approve(quote)
 
 
-def _by_the_worker(run: Run, task: Task, settings: Settings, session: Session) -> bool:
-    """Give a run to the worker and show what it says; False: the worker has stopped meanwhile."""
+def _by_the_worker(run: Run, task: Task, settings: Settings, session: Session) -> Flow | None:
+    """Give a run to the worker and show what it says; None: the worker has stopped meanwhile."""
     from pipelines.engine import Client
     from pipelines.together import enqueue
     from pipelines.train import Place
@@ -97,10 +98,10 @@ def _by_the_worker(run: Run, task: Task, settings: Settings, session: Session) -
             for event in said.new():
                 session.on_event(event)
             if ended:
-                return True
+                return ended[0]
             if not worker_is_here():
                 session.say("The worker has stopped; going on here.")
-                return False
+                return None
             time.sleep(LOOK_S)
     finally:
         place.close()

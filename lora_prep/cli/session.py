@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from lora_prep.cli.exit_status import INTERRUPTED, UNEXPECTED, exit_status
 from lora_prep.cli.progress import Progress, make_progress
-from lora_prep.errors import LoraPrepError
+from lora_prep.errors import LoraPrepError, unforeseen
 from lora_prep.events import Event
 from lora_prep.redaction import RedactingFilter, redacted
 
@@ -76,10 +76,8 @@ class Session:
             return self._fail({**interrupted, "retryable": True}, INTERRUPTED)
         except BrokenPipeError:
             raise
-        except OSError as error:
-            return self._fail(_refused_by_the_system(error), UNEXPECTED)
         except Exception as error:  # noqa: BLE001  the last door: never a bare traceback
-            return self._fail(_unexpected(error), UNEXPECTED)
+            return self._fail(unforeseen(error).to_json(), UNEXPECTED)
         self.progress.close()
         self._print_object(self.result())
         return self.status
@@ -132,24 +130,3 @@ def redact_lines(text: str) -> str:
     return "".join(
         f"{indent}{redacted(line)}\n" for indent, line in zip(indents, lines, strict=True)
     )
-
-
-def _refused_by_the_system(error: OSError) -> dict[str, str | bool]:
-    place = f" {error.filename}" if error.filename else ""
-    return {
-        "code": "system",
-        "message": f"The system refused to read or write{place}.",
-        "why": f"{error.strerror or type(error).__name__}.",
-        "fix": "Make room or give permission there, or set LORA_PREP_HOME to another folder.",
-        "retryable": True,
-    }
-
-
-def _unexpected(error: Exception) -> dict[str, str | bool]:
-    return {
-        "code": "unexpected",
-        "message": "Something went wrong that lora-prep did not expect.",
-        "why": f"{type(error).__name__}: {redacted(str(error))}",
-        "fix": "Run it again with --debug and report what it prints.",
-        "retryable": False,
-    }

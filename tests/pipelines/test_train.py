@@ -15,9 +15,10 @@ from lora_prep.events import Event
 from lora_prep.settings import load_settings
 from pipelines import steps
 from pipelines.runs import Run, new_run
-from pipelines.train import Answer, Place, Task, train_run, without_engine
+from pipelines.train import Answer, Place, Task, begin, train_run, without_engine
 from pipelines.worker import tell_of_expiring
 from tests.pipelines.conftest import NOW, QUICK, Paid
+from tests.sample import SAMPLE_DATA
 from tests.trainer_service.helpers import KEY, jpeg, zip_of
 
 ZIP = zip_of({f"{number}.jpg": jpeg(number, side=40) for number in range(10)})
@@ -138,3 +139,38 @@ def test_what_expires_soon_is_told_once(notices: Callable[[], list[dict[str, Any
     (notice,) = notices()
     assert notice["event"] == "expiring"
     assert datetime.fromisoformat(notice["expires_at"]) == soon
+
+
+@pytest.mark.parametrize(("code", "interactive"), [("system", False), ("unexpected", True)])
+def test_an_error_of_nobody_is_an_answer_without_words_and_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, code: str, interactive: bool
+) -> None:
+    """The engine would keep its words in a database that others may read."""
+
+    def breaks(*arguments: Any, **named: Any) -> None:
+        if code == "system":
+            raise PermissionError(13, "Permission denied", "/photos/Ada Lovelace")
+        raise RuntimeError("Ada Lovelace")
+
+    monkeypatch.setattr("pipelines.train.connect", breaks)
+    run, place = ready(), Place(approve=(lambda quote: None) if interactive else None)
+    answer = without_engine(Task(run.id, yes=True, patient=True), place)
+    assert answer == {"status": "failed", "error": {"code": code}}
+    told = run.record()["error"]
+    assert told["code"] == code
+    assert "Ada Lovelace" in told["message"] + told["why"]
+    assert place.failures[run.id].to_json() == told
+
+
+def test_a_run_that_another_process_asked_for_keeps_why_its_photos_were_not_looked_at(
+    home: Path,
+) -> None:
+    """That process has only the record to tell it from."""
+    settings = load_settings({"dataset": {"reference": "no_photo.jpg"}})
+    for approve, kept in ((None, True), ((lambda quote: None), False)):
+        run, place = begin(SAMPLE_DATA / "people/ada", settings), Place(approve=approve)
+        answer = without_engine(Task(run.id, yes=True), place)
+        assert answer["error"]["code"] == "configuration"
+        assert run.path.exists() is kept
+        assert run.record().get("status") == ("failed" if kept else None)
+        assert kept is bool(run.record().get("error"))
