@@ -23,9 +23,6 @@ __all__ = ["Album", "Card", "Group", "Marks", "Person", "View", "doubted", "outl
 FACES = 6
 """Faces that show who a person is: as many as fit in one line."""
 
-OUTLIERS = 8
-"""Photos farthest from the person that are named beside the strip of distances."""
-
 LOOKS_STRAIGHT_DEG = 1.0  # what is nearer to frontal has no side
 
 
@@ -206,7 +203,7 @@ def outliers(selection: Selection) -> list[tuple[str, float, bool]]:
         if verdict.identity_distance is not None
         and (_is_stranger(verdict) or (_is_doubted(verdict) and verdict in selection.usable))
     ]
-    return sorted(far, key=lambda one: -one[1])[:OUTLIERS]
+    return sorted(far, key=lambda one: -one[1])
 
 
 # ── parts ──────────────────────────────────────────────────────────────────────────────────────

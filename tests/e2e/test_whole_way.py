@@ -176,11 +176,16 @@ def test_no_secret_was_written_down(whole: Done, services: Services, home: Path)
         assert (home / "runs").stat().st_mode & 0o077 == 0, path
 
 
-def test_the_report_and_the_sheet_are_there(whole: Done) -> None:
+def test_the_report_and_the_sheet_are_there(whole: Done, home: Path) -> None:
     page = Path(whole.json["report"]).read_text(encoding="utf-8")
     assert page.count("ada_") >= 16
     assert "ehearsal" in page
     assert whole.json["loras"][0]["sha256"] in page
+    assert page.count("Crop 00") == page.count("the square that is cut") == 16
+    assert "LoRA verified and archived" in page
+    told = re.sub(r"data:image[^\"]+", "", page)
+    for secret in (str(home), str(ADA), str(Path.home()), "X-Amz", "http://", "https://", "file:"):
+        assert secret not in told
     with Image.open(folder_of(whole) / "contact_sheet.jpg") as sheet:
         assert sheet.width == 1600
         with Image.open(README_PICTURE) as shown:

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from lora_prep.model import Box, Decision, Face, Framing, NoteCode, Reason, ReasonCode
+from lora_prep.report import Scale
 
 from .helpers import DOUBTED, colour, crop, like, picture, selection, verdict
 
@@ -66,6 +67,23 @@ def test_the_distance_is_among_the_measures(tmp_path, written, photo):
     assert "face 123 px high distance 0.31 detector 0.90 b.jpg" in words
     assert "distance 0.79" not in words
     assert "0.791 distance (limit 0.6)" in words
+
+
+def test_the_farthest_are_named_beside_the_strip(tmp_path, written, photo):
+    far = [
+        verdict(
+            f"far_{n}.jpg", Decision.LEFT_OUT, STRANGER, path=photo, identity_distance=0.7 + n / 100
+        )
+        for n in range(6)
+    ]
+    odd = verdict("odd.jpg", path=photo, notes=(DOUBTED,), identity_distance=0.46)
+    near = verdict("a.jpg", path=photo, identity_distance=0.3)
+    words = written(selection(tmp_path, *far, odd, near), scale=Scale(identity_cut=0.6)).words
+    assert "far_5.jpg 0.75 somebody else far_4.jpg 0.74 somebody else" in words
+    assert "far_2.jpg 0.72 somebody else and 3 more" in words
+    words = written(selection(tmp_path, odd, near), scale=Scale(identity_cut=0.6)).words
+    assert "odd.jpg 0.46 look again" in words
+    assert "a.jpg: 0.30" in words  # said of its dot
 
 
 def test_kept_photos_come_by_the_names_of_their_crops(tmp_path, written, photo):
