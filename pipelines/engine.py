@@ -41,7 +41,17 @@ from pipelines.places import database_of, machine_of
 from pipelines.runs import cancelled, run_at
 from pipelines.train import Answer, Place, Task, train_run, untold
 
-__all__ = ["OWN", "QUEUE", "Client", "Engine", "Flow", "cancelled", "launched", "without_lora"]
+__all__ = [
+    "OWN",
+    "QUEUE",
+    "Client",
+    "Engine",
+    "Flow",
+    "cancelled",
+    "launched",
+    "run_of",
+    "without_lora",
+]
 
 FORMAT: Final = "1"
 """Of what the journal holds. By hand: a hash of the code would strand runs at every edit."""
@@ -129,9 +139,7 @@ class Client:
                 status=UNFINISHED if unfinished else None,
             )
         newest = {flow.run: flow for flow in sorted(map(_flow, found), key=lambda one: one.number)}
-        created = {
-            run: place for place, run in enumerate(_run_of(one.workflow_id) for one in found)
-        }
+        created = {run: place for place, run in enumerate(run_of(one.workflow_id) for one in found)}
         return sorted(newest.values(), key=lambda flow: created[flow.run])
 
     def ended(self, ids: Iterable[str]) -> list[Flow]:
@@ -419,7 +427,7 @@ def _flow(found: Any) -> Flow:
     task: dict[str, Any] = found.input["args"][0]
     return Flow(
         id=found.workflow_id,
-        run=_run_of(found.workflow_id),
+        run=run_of(found.workflow_id),
         number=int(found.workflow_id.split(".")[1]),
         status=found.status,
         executor_id=found.executor_id or "",
@@ -430,7 +438,8 @@ def _flow(found: Any) -> Flow:
     )
 
 
-def _run_of(workflow_id: str) -> str:
+def run_of(workflow_id: str) -> str:
+    """Return the run whose workflow it is."""
     return workflow_id.partition(".")[0]
 
 

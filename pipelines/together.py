@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from lora_prep.settings import Settings
-from pipelines.engine import OWN, QUEUE, Client, Flow, launched
+from pipelines.engine import OWN, QUEUE, Client, Flow, launched, run_of
 from pipelines.places import worker_is_here
 from pipelines.runs import run_at
 from pipelines.train import Place, Task
@@ -25,6 +26,7 @@ def run_together(
     """Bring runs to their end, and wait for all of them; one that fails stops no other.
 
     A worker of this machine does it where one runs; where it stops meanwhile, this process does.
+    So it does with what another process has in hand, which is only waited for until that ends.
     tasks: by any name; on_end: told of each by its name, when its run has ended.
     """
     left = dict(tasks)
@@ -41,7 +43,15 @@ def run_together(
             client, queue = engine.client, engine.executor_id
             try:
                 ids = enqueue(left, client, place, queue)
-                _follow(client, ids, left, settings.engine.look_s, on_end)
+                theirs = _of_others(client, ids, queue)
+                _follow(
+                    client,
+                    ids,
+                    left,
+                    settings.engine.look_s,
+                    on_end,
+                    while_=partial(_taken_over, client, theirs, queue),
+                )
             except BaseException:
                 engine.leave()
                 raise
@@ -63,6 +73,22 @@ def enqueue(
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of_others(client: Client, ids: Mapping[str, str], queue: str) -> set[str]:
+    """Return which of these workflows other processes have in hand, or will take."""
+    mine = set(ids.values())
+    return {one.id for one in client.flows(unfinished=True) if one.queue != queue} & mine
+
+
+def _taken_over(client: Client, theirs: set[str], queue: str) -> bool:
+    """Take up what the other processes have left when they ended: nobody else may be there to."""
+    if theirs:
+        runs = [run_of(workflow_id) for workflow_id in theirs]
+        flows = [one for one in client.flows(*runs, unfinished=True) if one.id in theirs]
+        taken = client.take_up(flows, queue)
+        theirs.intersection_update(one.id for one in flows if one.run not in taken)
+    return True
 
 
 def _follow(

@@ -138,6 +138,29 @@ def test_a_batch_that_is_killed_goes_on_and_pays_each_once(trainer: Paid, people
 
 
 @pytest.mark.slow
+def test_a_batch_that_waits_for_another_process_takes_over_when_that_one_dies(
+    trainer: Paid, people: Path, tmp_path: Path
+) -> None:
+    words = command("batch", "run", people, "--yes")
+    with (tmp_path / "second").open("w") as out:
+        first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: trainer.accepted >= 1)
+        first.send_signal(signal.SIGSTOP)  # it lives, and has both in hand
+        second = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            until(lambda: "to do" in (tmp_path / "second").read_text())
+            time.sleep(2)
+            assert second.poll() is None
+            first.kill()
+            first.wait()
+            assert second.wait(60) == 0, (tmp_path / "second").read_text()
+        finally:
+            first.kill()
+            second.kill()
+    assert trainer.accepted == 2
+
+
+@pytest.mark.slow
 def test_ctrl_c_ends_a_batch_soon_and_says_how_to_go_on(trainer: Paid, people: Path) -> None:
     process = subprocess.Popen(
         command("batch", "run", people, "--yes", "--json"),
