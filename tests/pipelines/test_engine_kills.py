@@ -15,8 +15,7 @@ BOUNDARIES = [
     "kept prepare", "after upload", "kept upload", "after submit", "kept submit", "kept poll",
     "after archive_stage", "kept archive", "after clean",
 ]  # fmt: skip
-POINTS = [
-    *BOUNDARIES,
+INSIDE = [
     "before prepare", "before preparing", "after prepare",
     "before uploading", "after uploading",
     "before claiming", "before posting", "after posting",
@@ -27,9 +26,9 @@ POINTS = [
 ]  # fmt: skip
 STAGES = ["prepare", "upload", "submit", "poll", "archive", "clean"]
 
-# Each point on each database: by the command on the one, by a worker on the other; some by both.
-RESUMED = [("sqlite", POINTS), ("postgres", ["kept upload", "after posting", "kept poll"])]
-SERVED = [("sqlite", BOUNDARIES), ("postgres", POINTS)]
+# Each point on each database, by the command or by a worker; on a database of each kind by both.
+RESUMED = [("sqlite", INSIDE), ("postgres", ["kept upload", "after submit", "kept poll"])]
+SERVED = [("sqlite", BOUNDARIES), ("postgres", [*BOUNDARIES, *INSIDE])]
 
 pytestmark = pytest.mark.slow
 
