@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from lora_prep.errors import ConfigurationError, LoraPrepError, TemporaryError
+from lora_prep.errors import ConfigurationError, TemporaryError, unforeseen
 from lora_prep.settings import Settings, home_folder
 from pipelines.batch import Plan, batch_id, jobs_of, plan_batch, tasks_of
 from pipelines.due import due
@@ -72,15 +73,19 @@ def serve(
         )
         firing.start()
         told_at = 0.0
-        while not _stopped(stop, settings.engine.look_s):
-            if time.monotonic() - told_at > EXPIRING_EVERY_S:
-                told_at = time.monotonic()
-                tell_of_expiring(settings)
-            try:
-                for run in engine.client.take_up(engine.client.flows(unfinished=True)):
-                    say(f"{run}: taken up")
-            except TemporaryError as error:
-                logger.warning("%s %s", error.what, error.why)
+        try:
+            while not _stopped(stop, settings.engine.look_s):
+                try:
+                    if time.monotonic() - told_at > EXPIRING_EVERY_S:
+                        told_at = time.monotonic()
+                        tell_of_expiring(settings)
+                    for run in engine.client.take_up(engine.client.flows(unfinished=True)):
+                        say(f"{run}: taken up")
+                except Exception as error:  # noqa: BLE001  it has runs in hand: it stays
+                    told = unforeseen(error)
+                    logger.error("%s %s", told.what, told.why)
+        except KeyboardInterrupt:  # it came while it looked for work: that is no less a stop
+            pass
         stop.set()
         say("stopping: what runs is brought to the end of its stage")
         if not engine.leave():
@@ -125,8 +130,12 @@ def tell_of_expiring(settings: Settings) -> None:
         if not expires_at or record.get("status") == "archived" or record.get("told_expiring"):
             continue
         if datetime.fromisoformat(expires_at) - datetime.now(UTC) < soon:
+            try:
+                with run.alone():  # a record has one writer at a time
+                    run.update(told_expiring=True)
+            except TemporaryError:  # somebody goes on with it; the next time tells
+                continue
             notify(notice_of(run, "expiring"), settings)
-            run.update(told_expiring=True)
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
@@ -140,22 +149,42 @@ def _fire_what_is_due(
     stop: threading.Event,
     say: Told,
 ) -> None:
-    for name, slot in _begun():  # a worker was killed; what it had claimed is not due any more
-        schedule = schedules.get(name)
-        if schedule and schedule.last_slot >= slot:
-            _fire(schedule, slot, settings, base, engine, say)
-        _mark(name, slot).unlink(missing_ok=True)
-    while not stop.is_set():
+    said: dict[str, str] = {}  # what is wrong with each schedule: once is enough to hear
+
+    def trying(name: str, act: Callable[[], None]) -> None:
+        """What is wrong with one schedule, or for a moment, ends neither the others nor this."""
         try:
-            # Where a jobs file is on several machines, the claim lets one of them begin the slot.
-            mine = [one for one in schedules.list() if one.jobs and not one.paused]
-            for schedule in mine:
-                for slot in _due(schedule):
-                    if stop.is_set() or not _claimed(schedules, schedule, slot):
-                        break
-                    _fire(schedule, slot, settings, base, engine, say)
-        except LoraPrepError as error:
-            logger.warning("%s %s", error.what, error.why)
+            act()
+            said.pop(name, None)
+        except Exception as error:  # noqa: BLE001  this thread is all that fires
+            told = unforeseen(error)
+            words = f"{told.what} {told.why}"
+            if said.get(name) != words:
+                say(f"{name}: {words}")
+            said[name] = words
+
+    def fire_due(schedule: Schedule) -> None:
+        for slot in _due(schedule):
+            if stop.is_set() or not _claimed(schedules, schedule, slot):
+                break
+            _fire(schedule, slot, settings, base, engine, say)
+
+    def fire_begun() -> None:  # a worker was killed; what it had claimed is not due any more
+        for name, slot in _begun():
+            schedule = schedules.get(name)
+            if schedule and schedule.last_slot >= slot:
+                _fire(schedule, slot, settings, base, engine, say)
+            _mark(name, slot).unlink(missing_ok=True)
+
+    def fire_all() -> None:
+        # Where a jobs file is on several machines, the claim lets one of them begin the slot.
+        for schedule in schedules.list():
+            if schedule.jobs and not schedule.paused:
+                trying(f"schedule {schedule.name}", partial(fire_due, schedule))
+
+    trying("schedules", fire_begun)
+    while not stop.is_set():
+        trying("schedules", fire_all)
         stop.wait(settings.engine.look_s)
 
 
@@ -188,8 +217,9 @@ def _fire(
     try:
         plan = fire(schedule, slot, settings, base, engine).plan
         say(f"{what}: {len(plan.to_do)} of {len(plan.entries)} jobs to do")
-    except LoraPrepError as error:
-        say(f"{what}: {error.what} {error.why}")
+    except Exception as error:  # noqa: BLE001  it was claimed: nobody tries this slot again
+        told = unforeseen(error)
+        say(f"{what}: {told.what} {told.why}")
     _mark(schedule.name, slot).unlink(missing_ok=True)
 
 
@@ -199,7 +229,11 @@ def _begun() -> list[tuple[str, datetime]]:
         try:
             kept = json.loads(path.read_text())
             found.append((kept["schedule"], datetime.fromisoformat(kept["slot"])))
-        except (ValueError, KeyError):  # cut off while it was written: nothing was claimed yet
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+        ):  # cut off while it was written: nothing was claimed yet
             path.unlink()
     return found
 

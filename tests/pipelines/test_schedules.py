@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from lora_prep.errors import ConfigurationError, TemporaryError
-from lora_prep.settings import home_folder
+from lora_prep.settings import home_folder, load_settings
+from pipelines import worker
 from pipelines.due import Policy, due, parse_cron
 from pipelines.schedule_files import jobs_file, jobs_sha256
 from pipelines.schedules import Schedule, Schedules
@@ -335,3 +336,41 @@ def test_a_database_that_is_none_is_our_error(tmp_path: Path) -> None:
         Schedules(broken)
     with pytest.raises(ConfigurationError, match="database of the list of schedules"):
         Schedules("mysql://h/d")
+
+
+def test_what_is_wrong_with_one_schedule_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = tmp_path / "jobs.toml"
+    jobs.write_text('[[job]]\nfolder = "x"\n')
+    home_folder().mkdir(parents=True, exist_ok=True)
+    schedules = Schedules(tmp_path / "schedules.sqlite")
+    for name in ("a_full_disk", "b_no_such_zone", "c_sound"):
+        schedules.add(
+            name, parse_cron("* * * * * *", "UTC"), jobs, policy=Policy.LATEST, machine="m"
+        )
+    stop, fired, said, due = threading.Event(), list[str](), list[str](), worker._due
+
+    def fire(schedule: Schedule, *arguments: object) -> None:
+        if schedule.name == "a_full_disk":
+            raise OSError(28, "No space left on device")
+        fired.append(schedule.name)
+        if len(fired) == 2:
+            stop.set()
+        raise ConfigurationError("Enough.", why="It is a test.", fix="None.")
+
+    def slots(schedule: Schedule) -> tuple[datetime, ...]:
+        if schedule.name == "b_no_such_zone":
+            raise ConfigurationError("No such zone.", why="It is not here.", fix="None.")
+        return due(schedule)
+
+    monkeypatch.setattr(worker, "fire", fire)
+    monkeypatch.setattr(worker, "_due", slots)
+    settings = load_settings({"engine": {"look_s": 0.2}})
+    threading.Timer(20, stop.set).start()
+    worker._fire_what_is_due(settings, {}, None, schedules, stop, said.append)  # type: ignore[arg-type]
+    assert fired == ["c_sound", "c_sound"]
+    assert any("a_full_disk" in line and "No space left" in line for line in said)
+    assert [line for line in said if "b_no_such_zone" in line] == [
+        "schedule b_no_such_zone: No such zone. It is not here."
+    ]
