@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from lora_prep.errors import Declined, LoraPrepError
+from lora_prep.errors import Declined, LoraPrepError, TemporaryError
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.trainers import check_budget
 from pipelines.backends import choose
@@ -273,10 +274,19 @@ def _within(plan: Plan) -> Plan:
             continue
         left -= entry.price_usd
         if entry.run and (run := run_by_id(entry.run)):
-            trainer = {**run.record()["opened"]["trainer"], "max_cost_usd": entry.price_usd}
-            run.update(opened={"trainer": trainer})
+            _limit(run, entry.price_usd)
         entries.append(entry)
     return replace(plan, entries=tuple(entries))
+
+
+def _limit(run: Run, price_usd: float) -> None:
+    """Let a run cost no more than was planned, unless a process that has it in hand pays it now."""
+    try:
+        with run.alone():  # a record has one writer at a time
+            trainer = {**run.record()["opened"]["trainer"], "max_cost_usd": price_usd}
+            run.update(opened={"trainer": trainer})
+    except TemporaryError:
+        pass
 
 
 def _over(plan: Plan, entry: Entry) -> Declined:
@@ -295,6 +305,6 @@ def _memory(batch: str) -> Path:
 def _remember(batch: str, runs: Mapping[str, str]) -> None:
     path = _memory(batch)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")  # the same batch may run twice at once
     part.write_text(json.dumps({"schema": 1, "runs": dict(runs)}, indent=1), encoding="utf-8")
     part.replace(path)

@@ -1,0 +1,42 @@
+"""What a batch writes down, while the same batch may run in another process."""
+
+from __future__ import annotations
+
+import threading
+
+from lora_prep.settings import load_settings
+from pipelines import steps
+from pipelines.batch import Entry, Plan, Work, _remember, _within, remembered
+from pipelines.runs import Run, new_run
+
+
+def test_the_record_of_a_run_that_another_process_has_in_hand_is_left_to_it() -> None:
+    runs = [new_run(), new_run()]
+    for run in runs:
+        run.update(status="planned", opened=steps.opened(load_settings()))
+    held, done = threading.Event(), threading.Event()
+
+    def work(run: Run) -> None:
+        with run.alone():
+            held.set()
+            done.wait(10)
+
+    other = threading.Thread(target=work, args=(runs[0],))
+    other.start()
+    assert held.wait(10)
+    entries = tuple(Entry(run.id, Work.TRAIN, run.id, 10, 4.0) for run in runs)
+    plan = _within(Plan("batch", entries, 20))
+    done.set()
+    other.join()
+    assert [entry.work for entry in plan.entries] == [Work.TRAIN, Work.TRAIN]
+    limits = [run.record()["opened"]["trainer"].get("max_cost_usd") for run in runs]
+    assert limits == [None, 4.0]
+
+
+def test_two_processes_may_remember_the_runs_of_the_same_batch_at_once() -> None:
+    _remember("batch", {"ada": "run-1"})
+    (folder,) = {path.parent for path in new_run().path.parents[1].glob("batches/*.json")}
+    (folder / "batch.part").write_text("of another process")
+    _remember("batch", {"ada": "run-2"})
+    assert remembered("batch") == {"ada": "run-2"}
+    assert (folder / "batch.part").read_text() == "of another process"
