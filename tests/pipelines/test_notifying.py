@@ -16,7 +16,13 @@ from typing import Any
 import pytest
 
 from lora_prep import errors
-from lora_prep.errors import ConfigurationError, DatasetError, LoraPrepError
+from lora_prep.errors import (
+    ConfigurationError,
+    DatasetError,
+    LoraPrepError,
+    RefusedBySystem,
+    Unexpected,
+)
 from lora_prep.settings import Settings, home_folder, load_settings
 from pipelines.notifying import SPOKEN, Notice, notice_of, notify
 from pipelines.runs import new_run
@@ -129,7 +135,8 @@ def test_no_error_names_a_person_a_folder_or_a_key(kind: type[LoraPrepError]) ->
 
 
 def test_errors_about_folders_and_photos_keep_their_words() -> None:
-    private = {kind.code for about in (ConfigurationError, DatasetError) for kind in kinds(about)}
+    about_files = (ConfigurationError, DatasetError, RefusedBySystem, Unexpected)
+    private = {kind.code for about in about_files for kind in kinds(about)}
     all_codes = {kind.code for kind in kinds(LoraPrepError)}
     assert all_codes - private - {LoraPrepError.code} == SPOKEN
     error = ConfigurationError("Ada is there twice.", why="Ada.", fix="Ada.")
