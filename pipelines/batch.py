@@ -22,7 +22,8 @@ from typing import Any
 from lora_prep.errors import Declined, LoraPrepError, TemporaryError
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.trainers import check_budget
-from pipelines.backends import choose
+from pipelines.backends import choose, open_ledger
+from pipelines.cleaning import surely_unsent
 from pipelines.engine import Flow
 from pipelines.jobs import Job, Sections, expand, read_jobs
 from pipelines.runs import Run, run_by_id
@@ -199,7 +200,11 @@ def _planned(
         run.update(status="planned")  # nobody has agreed to train it yet
         images = run.record()["dataset"]["images"]
         earlier = run_by_id(earlier_id) if earlier_id else None
-        if earlier and _asks_the_same(earlier, run) and (work := _left_of(earlier, again=again)):
+        if (
+            earlier
+            and _asks_the_same(earlier, run)
+            and (work := _left_of(earlier, settings, again=again))
+        ):
             place.forget(run)
             price = _price(settings, place, earlier, prices) if work is Work.TRAIN else 0.0
             return Entry(job.name, work, earlier.id, images, price)
@@ -233,14 +238,19 @@ def _asked(record: Mapping[str, Any]) -> tuple[Any, ...]:
     return sha256, opened.get("trainer_url"), trainer, opened.get("store", {}).get("url")
 
 
-def _left_of(earlier: Run, *, again: bool) -> Work | None:
-    """Return what is left to do of an earlier run; None where a new one has to do it."""
+def _left_of(earlier: Run, settings: Settings, *, again: bool) -> Work | None:
+    """Return what is left to do of an earlier run; None where a new one has to do it.
+
+    What has waited for its turn at the trainer is not paid yet.
+    """
     record = earlier.record()
     match record.get("status"):
         case "archived":
             return None if again else Work.NOTHING
         case "failed":
             return None
+        case "submitting" if surely_unsent(earlier, open_ledger(settings)):
+            return Work.TRAIN
         case "submitted" | "completed" | "submitting":
             return Work.GO_ON
         case _:

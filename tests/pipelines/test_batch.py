@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 
 from lora_prep.settings import load_settings
+from lora_prep.trainers import Claimed, Intent
 from pipelines import steps
-from pipelines.batch import Entry, Plan, Work, _remember, _within, remembered
+from pipelines.backends import open_ledger
+from pipelines.batch import Entry, Plan, Work, _left_of, _remember, _within, remembered
 from pipelines.runs import Run, new_run
 
 
@@ -40,3 +42,16 @@ def test_two_processes_may_remember_the_runs_of_the_same_batch_at_once() -> None
     _remember("batch", {"ada": "run-2"})
     assert remembered("batch") == {"ada": "run-2"}
     assert (folder / "batch.part").read_text() == "of another process"
+
+
+def test_what_waited_for_its_turn_is_planned_as_unpaid_and_what_may_be_sent_is_not() -> None:
+    """Else it would be paid for without a price, a budget or a question."""
+    settings, run = load_settings(), new_run()
+    run.update(status="submitting")
+    assert _left_of(run, settings, again=False) is Work.TRAIN
+    ledger = open_ledger(settings)
+    intent = Intent(run.id, 1, "http://127.0.0.1", "model", {}, "0" * 64, "bucket", "key")
+    claim = ledger.claim(intent)
+    assert isinstance(claim, Claimed)
+    assert ledger.sending(claim)
+    assert _left_of(run, settings, again=False) is Work.GO_ON
