@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from lora_prep.cli.flags import (
     settings_flags,
 )
 from lora_prep.cli.session import Session, SessionParameter, shown
-from lora_prep.errors import Declined, error_of
+from lora_prep.errors import ConfigurationError, Declined, error_of
 from lora_prep.events import Event
 from lora_prep.settings import Settings, load_settings
 from pipelines.backends import choose
@@ -65,6 +66,7 @@ def batch_run(
     from pipelines.batch import batch_id, jobs_of, plan_batch
     from pipelines.train import Place
 
+    _check(at_once, max_cost)
     base = settings_flags(store, trainer, training, archive)
     settings = load_settings(base)
     if choose(settings).rehearsal:
@@ -134,6 +136,21 @@ def batch_status(jobs: Jobs, /, *, session: SessionParameter) -> None:
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check(at_once: int | None, max_cost: float | None) -> None:
+    if at_once is not None and at_once < 1:
+        raise ConfigurationError(
+            f"--at-once {at_once} lets nothing be trained.",
+            why="It is how many trainings go on at a time.",
+            fix="Give 1 or more.",
+        )
+    if max_cost is not None and not (math.isfinite(max_cost) and max_cost >= 0):
+        raise ConfigurationError(
+            f"--max-cost {max_cost:g} is no budget.",
+            why="It is an amount in USD, 0 or more.",
+            fix="Give such an amount, such as 50.",
+        )
 
 
 def _ask(plan: Plan, session: Session, *, yes: bool) -> None:

@@ -300,6 +300,24 @@ def test_what_is_wrong_with_a_schedule_is_said_at_once(
     assert (done.status, done.error_code) == (2, "configuration")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--at-once", "0"),
+        ("--at-once", "-2"),
+        ("--max-cost", "nan"),
+        ("--max-cost", "inf"),
+        ("--max-cost", "-3"),
+    ],
+)
+def test_a_budget_that_limits_nothing_is_refused(
+    home: Path, people: Path, capsys: pytest.CaptureFixture[str], wrong: tuple[str, str]
+) -> None:
+    done = in_process(capsys, "batch", "run", people, *wrong)
+    assert (done.status, done.error_code) == (2, "configuration")
+    assert wrong[0] in done.stderr
+
+
 def test_a_batch_that_was_never_run_has_no_status(
     people: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
