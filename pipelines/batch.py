@@ -144,15 +144,17 @@ def plan_batch(
     """
     had = remembered(batch)
     prices: dict[str, float | None] = {}
-    entries = []
+    entries, left = [], budget_usd
     for job in jobs:
         entry = _planned(job, had.get(job.name), place, prices, again=again)
-        entries.append(entry)
         if entry.run:
             had[job.name] = entry.run
             _remember(batch, had)
+        if entry.work is Work.TRAIN and left is not None:
+            entry, left = _within(entry, left, budget_usd)
+        entries.append(entry)
         on_entry(entry)
-    return _within(Plan(batch, tuple(entries), budget_usd))
+    return Plan(batch, tuple(entries), budget_usd)
 
 
 def tasks_of(plan: Plan, *, again: bool = False) -> dict[str, Task]:
@@ -272,21 +274,13 @@ def _price(
     return prices[wanted]
 
 
-def _within(plan: Plan) -> Plan:
-    """Leave out what the budget does not reach for, and let no price rise beyond its plan."""
-    left, entries = plan.budget_usd, []
-    for entry in plan.entries:
-        if entry.work is not Work.TRAIN or left is None:
-            entries.append(entry)
-            continue
-        if entry.price_usd is None or entry.price_usd > left:
-            entries.append(replace(entry, work=Work.OVER_BUDGET, error=_over(plan, entry)))
-            continue
-        left -= entry.price_usd
-        if entry.run and (run := run_by_id(entry.run)):
-            _limit(run, entry.price_usd)
-        entries.append(entry)
-    return replace(plan, entries=tuple(entries))
+def _within(entry: Entry, left: float, budget_usd: float | None) -> tuple[Entry, float]:
+    """Leave a job out where the budget does not reach for it; its price may not rise any more."""
+    if entry.price_usd is None or entry.price_usd > left:
+        return replace(entry, work=Work.OVER_BUDGET, error=_over(entry, budget_usd)), left
+    if entry.run and (run := run_by_id(entry.run)):
+        _limit(run, entry.price_usd)
+    return entry, left - entry.price_usd
 
 
 def _limit(run: Run, price_usd: float) -> None:
@@ -299,10 +293,10 @@ def _limit(run: Run, price_usd: float) -> None:
         pass
 
 
-def _over(plan: Plan, entry: Entry) -> Declined:
+def _over(entry: Entry, budget_usd: float | None) -> Declined:
     price = "nobody tells" if entry.price_usd is None else f"is {entry.price_usd:g} USD"
     return Declined(
-        f"{entry.name} is not trained: the budget of {plan.budget_usd:g} USD does not reach.",
+        f"{entry.name} is not trained: the budget of {budget_usd:g} USD does not reach.",
         why=f"Its price {price}; the jobs before it come first.",
         fix="Run the same batch again with more: what is trained is not paid again.",
     )

@@ -8,7 +8,7 @@ from lora_prep.settings import load_settings
 from lora_prep.trainers import Claimed, Intent
 from pipelines import steps
 from pipelines.backends import open_ledger
-from pipelines.batch import Entry, Plan, Work, _left_of, _remember, _within, remembered
+from pipelines.batch import Entry, Work, _left_of, _remember, _within, remembered
 from pipelines.runs import Run, new_run
 
 
@@ -26,11 +26,11 @@ def test_the_record_of_a_run_that_another_process_has_in_hand_is_left_to_it() ->
     other = threading.Thread(target=work, args=(runs[0],))
     other.start()
     assert held.wait(10)
-    entries = tuple(Entry(run.id, Work.TRAIN, run.id, 10, 4.0) for run in runs)
-    plan = _within(Plan("batch", entries, 20))
+    entries = [Entry(run.id, Work.TRAIN, run.id, 10, 4.0) for run in runs]
+    planned = [_within(entry, 8.0, 8.0) for entry in entries]
     done.set()
     other.join()
-    assert [entry.work for entry in plan.entries] == [Work.TRAIN, Work.TRAIN]
+    assert planned == [(entry, 4.0) for entry in entries]
     limits = [run.record()["opened"]["trainer"].get("max_cost_usd") for run in runs]
     assert limits == [None, 4.0]
 
