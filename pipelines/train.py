@@ -28,7 +28,7 @@ from lora_prep.errors import (
     SubmissionUnknown,
     unforeseen,
 )
-from lora_prep.events import Event, Listener
+from lora_prep.events import Event, Listener, Stage
 from lora_prep.model import StoredObject
 from lora_prep.photos import find_photos
 from lora_prep.settings import Settings, home_folder, load_settings
@@ -81,6 +81,13 @@ A_RUN_S_OWN = {
     *("max_cost_usd", "webhook", "purge_remote"),
 }
 """Settings of the trainer that ask for another training, and not for another connection."""
+SPOKEN: Final[Mapping[str, Stage]] = {
+    "prepare": "prepare",
+    "upload": "upload",
+    "archive": "archive",
+    "clean": "clean",
+}
+"""As what a stage's events are told; the others are the training."""
 STEP_S: Final = 5.0  # a longer pause between two polls is slept by the engine
 POLLING_S: Final = 30.0  # how long one step polls at most
 PAUSE_MIN_S, PAUSE_MAX_S, GROWTH = 5.0, 600.0, 2.0  # between two tries of a patient run
@@ -381,6 +388,10 @@ class _Chain:
                 return answer
             if not (self.task.patient and answer["again"]):
                 raise _Ended(answer)
+            if error := self.place.failures.get(self.task.run):  # else it looks as if it hung
+                words = f"{error.what} Trying again in {pause_s:g} s."
+                spoken = SPOKEN.get(name, "train")
+                self.place.on_event(self.task.run, Event(spoken, words, kind="note"))
             self.sleep(pause_s)
             pause_s = min(pause_s * GROWTH, PAUSE_MAX_S)
 

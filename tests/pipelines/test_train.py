@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lora_prep.errors import ConfigurationError, TemporaryError
 from lora_prep.events import Event
 from lora_prep.settings import load_settings
 from pipelines import steps
@@ -174,3 +175,29 @@ def test_a_run_that_another_process_asked_for_keeps_why_its_photos_were_not_look
         assert run.path.exists() is kept
         assert run.record().get("status") == ("failed" if kept else None)
         assert kept is bool(run.record().get("error"))
+
+
+def test_whoever_waits_for_what_may_pass_is_told_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    def away(*arguments: Any, **named: Any) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise TemporaryError("The bucket is away.", why="It rains.", fix="Wait.")
+        raise ConfigurationError("Enough.", why="It is a test.", fix="None.")
+
+    monkeypatch.setattr("pipelines.train.connect", away)
+    run, said = ready(), list[str]()
+    place = Place(on_event=lambda run_id, event: said.append(f"{event.stage}: {event.message}"))
+
+    def step(name: str, function: Callable[..., Answer], *arguments: Any) -> Answer:
+        return function(*arguments)
+
+    train_run(Task(run.id, yes=True, patient=True), place, step, lambda seconds: None)
+    assert said == [
+        "upload: The bucket is away. Trying again in 5 s.",
+        "upload: The bucket is away. Trying again in 10 s.",
+    ]
