@@ -219,8 +219,16 @@ def _planned(
     except LoraPrepError as error:
         if run:
             run.update(error=error.to_json(), status="failed")
+        if earlier_id and (earlier := run_by_id(earlier_id)) and _came_to_nothing(earlier):
+            place.forget(earlier)  # a job that fails every night leaves one run, not one a night
         images = int(run.record().get("inspection", {}).get("usable", 0)) if run else 0
         return Entry(job.name, Work.FAILED, run.id if run else None, images, 0.0, error)
+
+
+def _came_to_nothing(run: Run) -> bool:
+    """Whether a run has failed before anything was submitted for it."""
+    record = run.record()
+    return record.get("status") == "failed" and "training" not in record
 
 
 def _asks_the_same(earlier: Run, run: Run) -> bool:

@@ -157,7 +157,34 @@ class Client:
 
     def enqueue(self, task: Task, queue: str = QUEUE) -> str:
         """Put a run into a queue, as a new workflow; what there was of it unfinished is ended."""
-        workflow_id = self.next_id(task.run)
+        return self._enqueued(self.next_id(task.run), task, queue)
+
+    def enqueue_all(self, tasks: Mapping[str, Task], queue: str = QUEUE) -> dict[str, str]:
+        """Put many runs into a queue, each one once; return their workflows by the same names.
+
+        The database is asked once about all of them: a question for each would take longer than
+        what most of them have to do.
+        """
+        with _told():
+            found = self._dbos.list_workflows(name=WORKFLOW, load_input=False, load_output=False)
+        numbers: dict[str, int] = {}
+        begun = set()
+        for one in found:
+            run, number = run_of(one.workflow_id), _number_of(one.workflow_id)
+            numbers[run] = max(number, numbers.get(run, 0))
+            if one.status in UNFINISHED:
+                begun.add(run)
+        ids = {}
+        for name, task in tasks.items():
+            if task.run in begun:
+                ids[name] = self.enqueue_once(task, queue)
+                continue
+            run_at(task.run).take_back()
+            workflow_id = _new_id(task.run, numbers.get(task.run, 0) + 1)
+            ids[name] = self._enqueued(workflow_id, task, queue)
+        return ids
+
+    def _enqueued(self, workflow_id: str, task: Task, queue: str) -> str:
         with _told():
             self._dbos.enqueue(
                 {
@@ -247,7 +274,7 @@ class Client:
             if not flow.finished and not self.is_held(flow, living):
                 with _told():
                     self._dbos.cancel_workflow(flow.id)
-        return f"{run}.{number + 1}.{secrets.token_hex(2)}"
+        return _new_id(run, number + 1)
 
     def _all_of(self, run: str) -> list[Flow]:
         with _told():
@@ -428,7 +455,7 @@ def _flow(found: Any) -> Flow:
     return Flow(
         id=found.workflow_id,
         run=run_of(found.workflow_id),
-        number=int(found.workflow_id.split(".")[1]),
+        number=_number_of(found.workflow_id),
         status=found.status,
         executor_id=found.executor_id or "",
         queue=found.queue_name or "",
@@ -436,6 +463,14 @@ def _flow(found: Any) -> Flow:
         task=Task(**{name: task[name] for name in Task.__dataclass_fields__ if name in task}),
         answer=found.output if isinstance(found.output, dict) else None,
     )
+
+
+def _new_id(run: str, number: int) -> str:
+    return f"{run}.{number}.{secrets.token_hex(2)}"
+
+
+def _number_of(workflow_id: str) -> int:
+    return int(workflow_id.split(".")[1])
 
 
 def run_of(workflow_id: str) -> str:

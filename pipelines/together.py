@@ -65,11 +65,9 @@ def enqueue(
     Raises:
         StorageError, CredentialsError: the bucket did not take what other machines need.
     """
-    ids = {}
-    for name, task in tasks.items():
+    for task in tasks.values():
         place.offer(run_at(task.run))  # before anybody can take it
-        ids[name] = client.enqueue_once(task, queue)
-    return ids
+    return client.enqueue_all(tasks, queue)
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────

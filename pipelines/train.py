@@ -33,7 +33,7 @@ from lora_prep.model import StoredObject
 from lora_prep.photos import find_photos
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.stores import submission_of
-from lora_prep.trainers import OVER, State, Submission, Watch
+from lora_prep.trainers import OVER, Ledger, State, Submission, Watch
 from pipelines import steps
 from pipelines.archiving import archive
 from pipelines.backends import Backends, choose, connect, open_ledger
@@ -121,6 +121,7 @@ class Place:
     failures: dict[str, LoraPrepError] = field(default_factory=dict)
     leaving: threading.Event = field(default_factory=threading.Event)
     _opened: dict[str, Backends] = field(default_factory=dict)
+    _ledger: Ledger | None = None  # one process has one database
     _stack: ExitStack = field(default_factory=ExitStack)
     _opening: threading.Lock = field(default_factory=threading.Lock)
     # A preparation uses every core by itself.
@@ -141,6 +142,15 @@ class Place:
                 opening = connect(settings, lambda event: self.on_event(run.id, event))
                 self._opened[key] = self._stack.enter_context(opening)
             return replace(self._opened[key], settings=settings, choice=choose(settings))
+
+    def ledger(self, run: Run) -> Ledger:
+        """Open the ledger alone: a run may need neither trainer nor bucket.
+
+        Raises:
+            ConfigurationError, TemporaryError: it cannot be used.
+        """
+        self._ledger = self._ledger or open_ledger(settings_of(run))
+        return self._ledger
 
     def listener(self, run: Run) -> Listener:
         """Return who hears what a stage of a run says."""
@@ -237,7 +247,7 @@ def without_engine(task: Task, place: Place) -> Answer:
 def prepare(task: Task, place: Place) -> Answer:
     """Prepare the photos, unless there is a zip already or one was submitted."""
     run = _here(task, place)
-    if not open_ledger(settings_of(run)).of_run(run.id):
+    if not place.ledger(run).of_run(run.id):
         place.offer(run)
         # No trainer and no bucket of its own before: a set that is too small needs neither.
         _pack(run, place)

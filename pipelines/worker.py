@@ -20,7 +20,7 @@ from pipelines.engine import QUEUE, Engine, launched
 from pipelines.jobs import Sections
 from pipelines.notifying import notice_of, notify
 from pipelines.places import database_of, worker_lock
-from pipelines.runs import all_runs
+from pipelines.runs import all_runs, run_at
 from pipelines.schedules import Schedule, Schedules
 from pipelines.together import enqueue
 from pipelines.train import Place
@@ -110,6 +110,9 @@ def fire(
     jobs = jobs_of(path, base, settings)
     plan = plan_batch(batch_id(path), jobs, engine.place, budget_usd=schedule.max_cost_usd)
     enqueue(tasks_of(plan), engine.client, engine.place)
+    for entry in plan.entries:
+        if entry.error and entry.run:  # nobody is there to read it at night
+            notify(notice_of(run_at(entry.run), "failed"), settings)
     return Fired(schedule.name, slot, plan)
 
 

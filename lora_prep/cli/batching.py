@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipelines.batch import Entry, Plan
     from pipelines.engine import Flow
 
-__all__ = ["batch_run", "batch_status", "train_plan"]
+__all__ = ["batch_run", "batch_status", "plan_and_train", "train_plan"]
 
 NAME_WIDTH = 40
 FEW = 10  # people whose every note is shown; of more only the ends
@@ -63,11 +63,32 @@ def batch_run(
     One failure never stops the others; the exit status is that of the worst. Run again, the same
     file trains only what is new or changed, and goes on with what was broken off.
     """
+    _check(at_once, max_cost)
+    base = settings_flags(store, trainer, training, archive)
+    plan_and_train(
+        jobs, base, session, budget_usd=max_cost, again=again, agreed=yes, at_once=at_once
+    )
+
+
+def plan_and_train(
+    jobs: Path,
+    base: dict[str, dict[str, Any]],
+    session: Session,
+    *,
+    budget_usd: float | None,
+    again: bool = False,
+    agreed: bool,
+    at_once: int | None = None,
+) -> None:
+    """Prepare the jobs of a file, show what they cost, ask unless that is agreed, and train them.
+
+    Raises:
+        ConfigurationError: the file or the settings cannot be used.
+        Declined: nobody agreed to pay.
+    """
     from pipelines.batch import batch_id, jobs_of, plan_batch
     from pipelines.train import Place
 
-    _check(at_once, max_cost)
-    base = settings_flags(store, trainer, training, archive)
     settings = load_settings(base)
     if choose(settings).rehearsal:
         session.say("Rehearsal: no account is used, nothing is paid, no model is really trained.")
@@ -82,14 +103,14 @@ def batch_run(
             batch_id(jobs),
             found,
             place,
-            budget_usd=max_cost,
+            budget_usd=budget_usd,
             again=again,
             on_entry=lambda entry: session.answer(_planned(entry)),
         )
     finally:
         place.close()
     session.answer(_total(plan))
-    _ask(plan, session, yes=yes)
+    _ask(plan, session, yes=agreed)
     at_once = at_once or settings.trainer.in_flight
     train_plan(plan, settings, session, again=again, at_once=at_once)
 

@@ -108,36 +108,31 @@ def schedule_run_now(
     name: Name,
     /,
     *,
+    yes: Annotated[
+        bool, Parameter(name=["--yes", "-y"], help="Do not ask before paying.", show_default=False)
+    ] = False,
     store: StoreFlags = StoreFlags(),
     trainer: TrainerFlags = TrainerFlags(),
     archive: ArchiveFlags = ArchiveFlags(),
     session: SessionParameter,
 ) -> None:
-    """Put what a schedule would train now into the queue; a worker, or this command, trains it."""
-    from lora_prep.cli.batching import train_plan
-    from pipelines.batch import batch_id, jobs_of, plan_batch
-    from pipelines.train import Place
+    """Train what a schedule would train now: here, or by the worker.
+
+    Where the schedule has no budget it asks before it pays.
+    """
+    from lora_prep.cli.batching import plan_and_train
 
     base = settings_flags(store, trainer, archive)
-    settings = load_settings(base)
-    schedule = _schedules(settings).get(name)
+    schedule = _schedules(load_settings(base)).get(name)
     if schedule is None or schedule.jobs is None:
         raise ConfigurationError(
             f"There is no schedule {name} on this machine.",
             why="It was never added here, or its jobs file is gone.",
             fix="lora-prep schedule list",
         )
-    place = Place()
-    try:
-        plan = plan_batch(
-            batch_id(schedule.jobs),
-            jobs_of(schedule.jobs, base, settings),
-            place,
-            budget_usd=schedule.max_cost_usd,
-        )
-    finally:
-        place.close()
-    train_plan(plan, settings, session, at_once=settings.trainer.in_flight)
+    budget_usd = schedule.max_cost_usd
+    agreed = yes or budget_usd is not None
+    plan_and_train(schedule.jobs, base, session, budget_usd=budget_usd, agreed=agreed)
 
 
 def worker(
