@@ -1,0 +1,76 @@
+"""Serve a page's app on a port of this machine, and open it in the browser."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_prep.errors import MissingDependency, TemporaryError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from starlette.types import ASGIApp
+
+    from lora_prep.web.guarded import Tokens
+
+__all__ = ["environment", "serve_page"]
+
+HERE = Path(__file__).parent
+LOOPBACK = "127.0.0.1"
+
+
+def environment(**shared: Any) -> Environment:
+    """Return the templates; `shared` is known to all of them. Everything is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    made.globals.update(shared)
+    return made
+
+
+def serve_page(
+    make_app: Callable[[Tokens], ASGIApp],
+    *,
+    port: int = 0,
+    on_open: Callable[[str], None],
+) -> None:
+    """Serve until Ctrl-C; on_open gets the address that lets in, once it can be asked.
+
+    port: 0 takes a free one. Only this machine can reach it.
+
+    Raises:
+        MissingDependency: the extra `web` is not installed.
+        TemporaryError: the port is taken.
+    """
+    try:
+        import uvicorn
+
+        from lora_prep.web.guarded import Guarded, Tokens
+    except ImportError as error:
+        raise MissingDependency(
+            "What the pages need is not installed.",
+            why=f"{error}.",
+            fix="pip install 'lora_prep[web]'",
+        ) from error
+    tokens = Tokens()
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((LOOPBACK, port))
+        except OSError as error:
+            raise TemporaryError(
+                f"The port {port} cannot be used.",
+                why=f"{error.strerror}.",
+                fix="Leave --port out: a free one is taken.",
+            ) from error
+        taken = listening.getsockname()[1]
+        hosts = [f"{LOOPBACK}:{taken}", f"localhost:{taken}"]
+        app = Guarded(make_app(tokens), tokens, hosts, cookie=f"lora_prep_{taken}")
+        listening.listen()  # from here on a browser waits instead of being refused
+        on_open(f"http://{LOOPBACK}:{taken}/?token={tokens.entry}")
+        config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False)
+        uvicorn.Server(config).run(sockets=[listening])
