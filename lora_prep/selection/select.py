@@ -47,14 +47,17 @@ class Wanted:
     overrides: Mapping[str, Override] = field(default_factory=dict)
 
 
-def select_photos(folder: Path, findings: Sequence[Finding], wanted: Wanted) -> Selection:
+def select_photos(
+    folder: Path, findings: Sequence[Finding], wanted: Wanted, *, person: Person | None = None
+) -> Selection:
     """Return a verdict for every finding, in the same order.
 
     The same photos get the same verdicts in whatever order and under whatever names they come.
     When fewer than needed are usable, or two people share the folder, nothing is kept: what is
-    usable is spare.
+    usable is spare. person: who it is, where the same findings were asked before.
     """
-    person = find_person(findings, wanted.identity) if wanted.identity else None
+    if person is None and wanted.identity:
+        person = find_person(findings, wanted.identity)
     verdicts: dict[str, Verdict] = {}
     candidates: list[Candidate] = []
     for finding in findings:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import NamedTuple
 
 from lora_prep.framing import FRAMINGS
 from lora_prep.model import Framing
@@ -50,11 +51,13 @@ def choose(
         return tuple(left)
     chosen: list[Candidate] = []
     nearest = [math.inf] * len(left)
+    traits = [_traits_of(one) for one in left]
+    last: _Traits | None = None
     while left and len(chosen) < at_most:
-        if chosen:
+        if last:
             nearest = [
-                min(near, _difference(one, chosen[-1], identity))
-                for near, one in zip(nearest, left, strict=True)
+                min(near, _difference(one, last, identity))
+                for near, one in zip(nearest, traits, strict=True)
             ]
         # max() takes the first of equals, and `left` is in the order of rank.
         index = max(
@@ -63,6 +66,7 @@ def choose(
         )
         chosen.append(left.pop(index))
         nearest.pop(index)
+        last = traits.pop(index)
     return tuple(chosen)
 
 
@@ -135,15 +139,28 @@ def _aptness(one: Candidate, framing: Framing) -> float:
     return min(one.photo.width_px, one.photo.height_px) / height
 
 
-def _difference(one: Candidate, other: Candidate, identity: Identity | None) -> float:
+class _Traits(NamedTuple):
+    """What tells a photo from others. yaw_deg: None where it was not measured."""
+
+    look: tuple[float, ...]
+    yaw_deg: float | None
+    share: float
+    embedding: tuple[float, ...]
+
+
+def _traits_of(one: Candidate) -> _Traits:
+    yaw_deg = one.face.measures.yaw_deg if one.face.measures else None
+    return _Traits(one.fingerprint.look, yaw_deg, _share(one), one.face.face.embedding)
+
+
+def _difference(one: _Traits, other: _Traits, identity: Identity | None) -> float:
     """Return how different two photos are, in units of pose, framing, look and embedding."""
-    parts = [_look_difference(one, other) / LOOK_UNIT]
-    if one.face.measures and other.face.measures:
-        parts.append((one.face.measures.yaw_deg - other.face.measures.yaw_deg) / YAW_UNIT_DEG)
-    parts.append((_share(one) - _share(other)) / FRAMING_UNIT)
-    vectors = one.face.face.embedding, other.face.face.embedding
-    if identity and all(vectors):
-        parts.append(distance(*vectors, identity.metric) / identity.cut)
+    parts = [_look_difference(one.look, other.look) / LOOK_UNIT]
+    if one.yaw_deg is not None and other.yaw_deg is not None:
+        parts.append((one.yaw_deg - other.yaw_deg) / YAW_UNIT_DEG)
+    parts.append((one.share - other.share) / FRAMING_UNIT)
+    if identity and one.embedding and other.embedding:
+        parts.append(distance(one.embedding, other.embedding, identity.metric) / identity.cut)
     return math.hypot(*parts)
 
 
@@ -153,13 +170,14 @@ def _share(one: Candidate) -> float:
     return math.log2(height / max(1, min(one.photo.width_px, one.photo.height_px)))
 
 
-def _look_difference(one: Candidate, other: Candidate) -> float:
-    looks = one.fingerprint.look, other.fingerprint.look
-    return math.dist(*looks) / math.sqrt(max(1, len(looks[0])))
+def _look_difference(one: Sequence[float], other: Sequence[float]) -> float:
+    return math.dist(one, other) / math.sqrt(max(1, len(one)))
 
 
 def _median_look(kept: Sequence[Candidate]) -> float:
     differences = sorted(
-        _look_difference(one, other) for number, one in enumerate(kept) for other in kept[:number]
+        _look_difference(one.fingerprint.look, other.fingerprint.look)
+        for number, one in enumerate(kept)
+        for other in kept[:number]
     )
     return differences[len(differences) // 2]
