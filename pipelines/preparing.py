@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from lora_prep.events import Event, Listener, ignore
 from lora_prep.faces import FaceAnalyser, FacePack, find_pack
 from lora_prep.framing import FRAMINGS, smallest_face_px
 from lora_prep.inspection import AnalysisCache, Limits, inspect_photos
-from lora_prep.model import Crop, Framing, Selection
+from lora_prep.model import Crop, Finding, Framing, Selection
 from lora_prep.photos import FoundFile, find_photos, free_buffers
 from lora_prep.report import Drawing, Fact, Scale, keep_drawing, write_contact_sheet
 from lora_prep.selection import (
@@ -31,9 +31,32 @@ from lora_prep.settings import Settings, home_folder
 from lora_prep.workers import free_memory
 from pipelines.runs import Run
 
-__all__ = ["Inspected", "crop_selection", "inspect_folder", "keep_for_report"]
+__all__ = [
+    "Inspected",
+    "Looked",
+    "crop_selection",
+    "inspect_folder",
+    "keep_for_report",
+    "look_at_folder",
+    "overrides_file",
+]
 
 CACHE = "cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was seen in a folder, and all else that the choice depends on.
+
+    cache: None when it is switched off.
+    """
+
+    folder: Path
+    findings: tuple[Finding, ...]
+    wanted: Wanted
+    pack: FacePack
+    pack_sha256: str
+    cache: AnalysisCache | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +87,29 @@ def inspect_folder(folder: Path, settings: Settings, on_event: Listener = ignore
         ConfigurationError: the overrides or the reference photo cannot be used.
         MissingDependency: insightface or a system library is missing.
     """
+    overrides = _overrides(folder, settings)
+    looked = look_at_folder(folder, settings, overrides, on_event)
+    selection = select_photos(folder, looked.findings, looked.wanted)
+    _tell_of_unknown(overrides, selection, on_event)
+    return Inspected(selection, looked.pack, looked.pack_sha256, overrides, looked.cache)
+
+
+def look_at_folder(
+    folder: Path,
+    settings: Settings,
+    overrides: Mapping[str, Override],
+    on_event: Listener = ignore,
+) -> Looked:
+    """Look at every file of a folder, and choose nothing yet.
+
+    Raises:
+        NotAPhotoFolder, NoPhotos: there is nothing to look at.
+        ConfigurationError: the reference photo cannot be used.
+        MissingDependency: insightface or a system library is missing.
+    """
     wanted = settings.dataset
     framing = Framing(wanted.framing)
     files = find_photos(folder, skip=home_folder())
-    overrides = _overrides(folder, settings)
     faces = settings.faces
     analyser = FaceAnalyser(
         find_pack(faces.pack, home_folder(), accept_noncommercial=faces.accept_noncommercial)
@@ -84,20 +126,22 @@ def inspect_folder(folder: Path, settings: Settings, on_event: Listener = ignore
     findings = inspect_photos(
         files, analyser, limits, cache=cache, workers=wanted.workers, on_event=on_event
     )
-    selection = select_photos(
-        folder,
-        findings,
-        Wanted(
-            needed=wanted.min_images,
-            at_most=wanted.max_images,
-            framing=framing,
-            min_size_px=wanted.min_size,
-            identity=identity,
-            overrides=overrides,
-        ),
+    asked = Wanted(
+        needed=wanted.min_images,
+        at_most=wanted.max_images,
+        framing=framing,
+        min_size_px=wanted.min_size,
+        identity=identity,
+        overrides=overrides,
     )
-    _tell_of_unknown(overrides, selection, on_event)
-    return Inspected(selection, analyser.pack, analyser.fingerprint, overrides, cache)
+    return Looked(folder, findings, asked, analyser.pack, analyser.fingerprint, cache)
+
+
+def overrides_file(folder: Path, settings: Settings) -> Path:
+    """Return where decisions by hand on a folder's photos are kept."""
+    if settings.dataset.overrides:
+        return Path(settings.dataset.overrides)
+    return overrides_path(home_folder(), folder)
 
 
 def crop_selection(
@@ -190,9 +234,8 @@ def _settings_sha256(inspected: Inspected, settings: Settings) -> str:
 
 
 def _overrides(folder: Path, settings: Settings) -> dict[str, Override]:
-    if settings.dataset.overrides:
-        return read_overrides(Path(settings.dataset.overrides), needed=True)
-    return read_overrides(overrides_path(home_folder(), folder))
+    named = settings.dataset.overrides is not None
+    return read_overrides(overrides_file(folder, settings), needed=named)
 
 
 def _reference(

@@ -9,6 +9,7 @@ at any time; it holds embeddings and small pictures of faces, so only its owner 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 import time
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_prep.inspection.analysis import Analysis
 from lora_prep.model import Photo
+from lora_prep.photos import open_upright
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,6 +37,8 @@ PREVIEW_SIDE_PX = 320
 PREVIEW_QUALITY = 80
 """JPEG quality: 10 to 20 kB a picture, so that a report of 60 photos stays far below 5 MB."""
 
+END_OF_JPEG = b"\xff\xd9"
+
 UNUSED_DAYS = 90
 """An entry that nothing asked for in this time is deleted."""
 
@@ -47,7 +51,7 @@ class AnalysisCache:
         self._folder = folder
         self._settings = hashlib.sha256(f"{VERSION} {analyser_key}".encode()).hexdigest()[:16]
         with suppress(OSError):  # a cache that cannot be kept is no reason to fail
-            for part in (folder, folder / "analyses", folder / "previews"):
+            for part in (folder, *(folder / name for name in ("analyses", "previews", "views"))):
                 part.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def get(self, photo: Photo) -> Analysis | None:
@@ -84,6 +88,29 @@ class AnalysisCache:
         """Return where the small picture of a photo lies, if it is there."""
         return self._folder / "previews" / f"{photo.sha256}-{self._settings}.jpg"
 
+    def view(self, photo: Photo, side_px: int) -> bytes:
+        """Return a photo as a JPEG for a screen, upright, at most `side_px` on its longer side.
+
+        It is made when it is first asked for.
+
+        Raises:
+            UnreadablePhoto: the file cannot be decoded any more.
+        """
+        path = self._folder / "views" / f"{photo.sha256}-{photo.turned_deg}-{side_px}.jpg"
+        try:
+            known = path.read_bytes()
+        except OSError:
+            known = b""
+        if known.endswith(END_OF_JPEG):
+            with suppress(OSError):
+                os.utime(path)
+            return known
+        image = open_upright(photo.path, least_side_px=side_px, turned_deg=photo.turned_deg)
+        image.thumbnail((side_px, side_px))
+        view = _jpeg(image)
+        self._write(path, view)
+        return view
+
     def prune(self) -> None:
         """Delete what was not used for a long time."""
         limit = time.time() - UNUSED_DAYS * 86400
@@ -118,10 +145,11 @@ def _adapter() -> Any:
 
 
 def _preview(copy: Image.Image) -> bytes:
-    import io
-
     # By a whole factor: a fifth of the time of a filter, and nobody trains on it.
-    small = copy.reduce(max(1, max(copy.size) // PREVIEW_SIDE_PX))
+    return _jpeg(copy.reduce(max(1, max(copy.size) // PREVIEW_SIDE_PX)))
+
+
+def _jpeg(image: Image.Image) -> bytes:
     out = io.BytesIO()
-    small.save(out, "JPEG", quality=PREVIEW_QUALITY)
+    image.save(out, "JPEG", quality=PREVIEW_QUALITY)
     return out.getvalue()

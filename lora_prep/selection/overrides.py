@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,10 +21,13 @@ from typing import Any, Literal
 from lora_prep.errors import ConfigurationError
 from lora_prep.model import Box
 
-__all__ = ["Override", "overrides_path", "read_overrides"]
+__all__ = ["Override", "overrides_path", "read_overrides", "write_override"]
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 VERDICTS = ("keep", "leave_out")
+HEAD = "# Decisions by hand; lora-prep review changes them, docs/overrides.md says how to.\n"
+TABLE = re.compile(r"\s*\[")  # a line that begins a table
+NAME = re.compile(r"""\s*(?:file|verdict|crop|"file"|"verdict"|"crop")\s*=""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,97 @@ def read_overrides(path: Path, *, needed: bool = False) -> dict[str, Override]:
     if not isinstance(photos, Mapping) or set(values) - {"photos", "schema"}:
         raise _unfit(path, "Every table must be [photos.SHA256]")
     return {str(key): _override(path, str(key), value) for key, value in photos.items()}
+
+
+def write_override(
+    path: Path, sha256: str, override: Override, *, file: str
+) -> dict[str, Override]:
+    """Change what the file says of one photo, and return all that it says then.
+
+    An override that says nothing takes the photo out. Every other photo, of this folder or not,
+    and the comments stay as they are. The file appears whole or stays as it was, readable by its
+    owner alone. file: the photo's name, for people.
+
+    Raises:
+        ConfigurationError: what is there cannot be read as overrides.
+        OSError: it cannot be written.
+    """
+    wanted = read_overrides(path)
+    wanted.pop(sha256, None)
+    if override != Override():
+        wanted[sha256] = override
+    text = path.read_text(encoding="utf-8-sig") if path.exists() else HEAD
+    changed = _edited(text, sha256, _lines_of(override, file))
+    if _said(changed) != wanted:  # it is written in another way than ours: all of it anew
+        tables = tomllib.loads(text).get("photos", {})
+        names = {key: table.get("file", "") for key, table in tables.items()} | {sha256: file}
+        changed = HEAD
+        for key, one in wanted.items():
+            changed = _edited(changed, key, _lines_of(one, names.get(key, "")))
+    _write(path, changed)
+    return wanted
+
+
+def _edited(text: str, sha256: str, lines: list[str]) -> str:
+    """Return the text with these lines in the photo's table; without any the table goes."""
+    header = re.compile(rf"""\s*\[\s*photos\s*\.\s*["']?{sha256}["']?\s*\]\s*(#.*)?$""")
+    old = text.splitlines()
+    start = next((number for number, line in enumerate(old) if header.match(line)), None)
+    if start is None:
+        gap = [""] if lines and old and old[-1].strip() else []
+        added = [f"[photos.{sha256}]", *lines] if lines else []
+        return "\n".join([*old, *gap, *added]) + "\n"
+    end = next(
+        (number for number in range(start + 1, len(old)) if TABLE.match(old[number])), len(old)
+    )
+    inside = [line for line in old[start + 1 : end] if not NAME.match(line)]
+    kept = [old[start], *lines, *inside] if lines else []
+    return "\n".join([*old[:start], *kept, *old[end:]]) + "\n"
+
+
+def _lines_of(override: Override, file: str) -> list[str]:
+    lines = []
+    if override.verdict:
+        lines.append(f'verdict = "{override.verdict}"')
+    if box := override.crop:
+        lines.append(f"crop = [{box.x:.0f}, {box.y:.0f}, {box.width:.0f}]")
+    return [f"file = {_quoted(file)}", *lines] if lines else []
+
+
+def _quoted(text: str) -> str:
+    """Return a string of TOML; bytes of a file name that are no UTF-8 stand as escapes."""
+    known = text.encode("utf-8", "backslashreplace").decode()
+    letters = (
+        f"\\{letter}" if letter in '"\\'
+        else letter if letter.isprintable()
+        else f"\\U{ord(letter):08X}"
+        for letter in known
+    )  # fmt: skip
+    return f'"{"".join(letters)}"'
+
+
+def _said(text: str) -> dict[str, Override] | None:
+    """Return what a text says; None where it is no overrides file."""
+    try:
+        photos = tomllib.loads(text).get("photos", {})
+        return {key: _override(Path(), key, value) for key, value in photos.items()}
+    except (ValueError, ConfigurationError):
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    path = path.resolve()  # a link stays one
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    number, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(part).replace(path)
+    except OSError:
+        Path(part).unlink(missing_ok=True)
+        raise
 
 
 def _override(path: Path, key: str, value: Any) -> Override:
