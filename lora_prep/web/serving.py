@@ -11,14 +11,16 @@ from lora_prep.errors import MissingDependency, TemporaryError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from starlette.routing import Route
     from starlette.types import ASGIApp
 
     from lora_prep.web.guarded import Tokens
 
-__all__ = ["environment", "serve_page"]
+__all__ = ["environment", "serve_page", "static_files"]
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def environment(**shared: Any) -> Environment:
@@ -30,6 +32,24 @@ def environment(**shared: Any) -> Environment:
     )
     made.globals.update(shared)
     return made
+
+
+def static_files(*names: str) -> list[Route]:
+    """Return a route for each of these files of ours; no other can be asked for."""
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    def route(name: str) -> Route:
+        path = HERE / "static" / name
+        data = path.read_bytes()
+
+        def answer(request: Request) -> Response:  # noqa: ARG001  the framework gives it
+            return Response(data, media_type=KINDS[path.suffix])
+
+        return Route(f"/static/{name}", answer)
+
+    return [route(name) for name in names]
 
 
 def serve_page(
