@@ -67,6 +67,13 @@ COMMANDS = (
     Command(
         STAGE, "inspect", "FOLDER", f"{_CHAIN}:inspect", "A verdict per photo, and the report."
     ),
+    Command(
+        STAGE,
+        "review",
+        "FOLDER|RUN",
+        "lora_prep.cli.reviewing:review",
+        "Keep, leave out and crop photos by hand, on a local page.",
+    ),
     Command(STAGE, "prepare", "FOLDER -o ZIP", f"{_CHAIN}:prepare", "Crops and the zip."),
     Command(STAGE, "upload", "ZIP", f"{_STAGES}:upload", "Put a zip into the bucket; its URL."),
     Command(STAGE, "train", "URL", f"{_STAGES}:train", "Submit one training and wait for it."),

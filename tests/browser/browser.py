@@ -1,0 +1,55 @@
+"""The system's Chromium, headless, driven by Playwright and never run as root."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import BrowserContext, sync_playwright
+
+NOBODY = 65534
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def found_browser() -> str | None:
+    """Where the system's browser lies, if there is one."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@contextmanager
+def opened_browser(executable: str, **options: Any) -> Iterator[BrowserContext]:
+    """Yield a browser with a profile of its own, in its sandbox.
+
+    Chromium keeps its sandbox only for an ordinary user: where the tests run as root it is started
+    as nobody, who owns the profile.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="browser-"))
+    try:
+        profile = folder / "profile"
+        profile.mkdir()
+        started = folder / "chromium"
+        words = [executable]
+        if os.geteuid() == 0:
+            for path in (folder, profile):
+                os.chown(path, NOBODY, NOBODY)
+            words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *words]
+        home = f"export HOME={shlex.quote(str(profile))} TMPDIR={shlex.quote(str(folder))}"
+        started.write_text(f'#!/bin/sh\ncd /\n{home}\nexec {shlex.join(words)} "$@"\n')
+        started.chmod(started.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+        with sync_playwright() as playwright:
+            context = playwright.chromium.launch_persistent_context(
+                profile, executable_path=started, chromium_sandbox=True, headless=True, **options
+            )
+            try:
+                yield context
+            finally:
+                context.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
