@@ -35,7 +35,7 @@ SAYS: dict[str, str] = {
     ALIKE: "Alike",
     DOUBTED: "Somebody else?",
     ReasonCode.NOT_AN_IMAGE: "No image",
-    ReasonCode.OVERRIDDEN: "By your word",
+    ReasonCode.OVERRIDDEN: "Left out by hand",
     ReasonCode.NOT_CHOSEN: "Not needed",
 }
 """Words for filters; of all others the code itself, with spaces."""
@@ -259,8 +259,8 @@ def _facts(verdict: Verdict) -> list[Fact]:
     photo, face, measures = verdict.photo, verdict.face, verdict.measures
     facts = []
     if photo:
-        size = f"{photo.width_px} × {photo.height_px} px, {photo.size_bytes / 1e6:.1f} MB"
-        facts.append(Fact("Photo", f"{size}, {photo.format}"))
+        facts.append(Fact("Photo", f"{photo.width_px} × {photo.height_px} px"))
+        facts.append(Fact("File", f"{_size(photo.size_bytes)}, {photo.format}"))
     if photo and photo.taken_at:
         facts.append(Fact("Taken", f"{photo.taken_at:%Y-%m-%d %H:%M}"))
     if face:
@@ -274,3 +274,7 @@ def _facts(verdict: Verdict) -> list[Fact]:
     if verdict.identity_distance is not None:
         facts.append(Fact("Distance to the person", f"{verdict.identity_distance:.2f}"))
     return facts
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"

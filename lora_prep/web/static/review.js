@@ -89,8 +89,8 @@ async function enlarge(index, path = `/photos/${index}`) {
   choose(index, { focus: false });
   await htmx.ajax("GET", path, { target: "#large-body", swap: "innerHTML" });
   if (!dialog.open) dialog.showModal();
-  if (!dialog.contains(document.activeElement) || document.activeElement === dialog) {
-    dialog.querySelector("[data-close]").focus();
+  if (!["step-back", "step-on", "box"].includes(document.activeElement.id)) {
+    document.getElementById("large-name").focus(); // so that its name is read out
   }
   if (editor()) {
     drawBox(savedBox());
@@ -272,7 +272,7 @@ document.addEventListener("click", (event) => {
   else if (group !== undefined) compare(Number(group));
   else if (steps !== undefined) step(Number(steps));
   else if (button.dataset.close !== undefined) dialog.close();
-  else if (button.id === "undo") takeBack();
+  else if (button.classList.contains("undo")) takeBack();
   else if (button.id === "uncrop") change(`/photos/${current}/crop`, { reset: 1 });
   else if (verdict !== undefined) {
     if (!dialog.open) choose(Number(index), { focus: false });
