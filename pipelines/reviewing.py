@@ -37,6 +37,7 @@ from pipelines.steps import Sections, as_opened
 __all__ = [
     "ByHand",
     "Review",
+    "alike_in",
     "can_be_cropped",
     "crop_shown",
     "decide",
@@ -103,7 +104,7 @@ def open_review(folder: Path, settings: Settings, on_event: Listener = ignore) -
     identity = looked.wanted.identity
     person = find_person(looked.findings, identity) if identity else None
     by_measure = replace(looked, wanted=replace(looked.wanted, overrides={}))
-    groups = _alike(_chosen(by_measure, person))
+    groups = alike_in(_chosen(by_measure, person))
     return Review(looked, file, person, _chosen(looked, person), groups)
 
 
@@ -225,7 +226,7 @@ def _chosen(looked: Looked, person: Person | None) -> Selection:
     return select_photos(looked.folder, looked.findings, looked.wanted, person=person)
 
 
-def _alike(selection: Selection) -> tuple[tuple[int, ...], ...]:
+def alike_in(selection: Selection) -> tuple[tuple[int, ...], ...]:
     """Return the groups of photos that repeat one another, each in the folder's order."""
     places = {verdict.name: place for place, verdict in enumerate(selection.verdicts)}
     group_of = {place: {place} for place in places.values()}

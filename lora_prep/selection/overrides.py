@@ -109,6 +109,8 @@ def _edited(text: str, sha256: str, lines: list[str]) -> str:
     )
     inside = [line for line in old[start + 1 : end] if not NAME.match(line)]
     kept = [old[start], *lines, *inside] if lines else []
+    if not lines and end == len(old) and start and not old[start - 1].strip():
+        start -= 1  # the empty line before the last table came with it
     return "\n".join([*old[:start], *kept, *old[end:]]) + "\n"
 
 

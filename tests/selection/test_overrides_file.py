@@ -18,6 +18,7 @@ from lora_prep.selection import (
     Override,
     overrides_path,
     read_overrides,
+    write_override,
 )
 from tests.sample import examples
 
@@ -200,3 +201,118 @@ def test_a_folder_whose_name_is_no_utf_8_has_one_too(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
 
     assert overrides_path(tmp_path, tmp_path / name).suffix == ".toml"
+
+
+# ── written ───────────────────────────────────────────────────────────────────────────────────
+
+OTHER = "c" * 64
+SHAS = st.sampled_from([HASH, OTHER, "d" * 64])
+OVERRIDES = st.builds(
+    Override,
+    st.sampled_from(["keep", "leave_out", None]),
+    st.none()
+    | st.builds(
+        lambda left, top, side: Box(left, top, side, side),
+        st.integers(0, 9000),
+        st.integers(0, 9000),
+        st.integers(1, 9000),
+    ),
+)
+
+
+def test_the_first_decision_makes_the_file_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "overrides" / "folder.toml"
+
+    said = write_override(path, HASH, Override("keep", Box(1, 2, 600, 600)), file='a "b".jpg')
+
+    assert said == read_overrides(path) == {HASH: Override("keep", Box(1, 2, 600, 600))}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert [one.name for one in path.parent.iterdir()] == ["folder.toml"]
+
+
+def test_comments_and_other_photos_stay_as_they_are(tmp_path: Path) -> None:
+    text = f"""# my photos
+schema = 1
+
+[photos.{OTHER}]  # of another folder
+file = "x.jpg"
+crop = [1, 2, 3]
+[photos.{HASH}]
+# the best one
+verdict = "keep"
+"""
+    path = written(tmp_path, text)
+
+    write_override(path, HASH, Override("leave_out"), file="a.jpg")
+
+    changed = text.replace('# the best one\nverdict = "keep"', "# the best one").replace(
+        f"[photos.{HASH}]", f'[photos.{HASH}]\nfile = "a.jpg"\nverdict = "leave_out"'
+    )
+    assert path.read_text() == changed
+    write_override(path, HASH, Override(), file="a.jpg")
+    assert path.read_text() == text.partition(f"[photos.{HASH}]")[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'photos = {{ "{OTHER}" = {{ verdict = "keep", file = "x" }}, "{HASH}" = {{}} }}',
+        f'photos.{OTHER}.verdict = "keep"\nphotos.{HASH}.crop = [1, 2, 3]',
+        f"[photos.{OTHER}]\nverdict = 'keep'\n[photos.{HASH}]\ncrop = [\n 1,\n 2,\n 3]\n",
+        f'[photos.{OTHER}]\nverdict = "keep"\n[photos]\n"{HASH}" = {{ crop = [1, 2, 3] }}',
+        f'[ photos . "{OTHER}" ]\r\n"verdict" = "keep"\r\n',
+    ],
+)
+def test_whatever_way_the_file_is_written(text: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+
+    write_override(path, HASH, Override("leave_out"), file="a.jpg")
+
+    assert read_overrides(path) == {OTHER: Override("keep"), HASH: Override("leave_out")}
+
+
+@hypothesis.given(st.lists(st.tuples(SHAS, OVERRIDES, st.text(max_size=8)), max_size=6))
+@examples(15)
+def test_what_is_written_is_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, Override, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("written") / "overrides.toml"
+    known: dict[str, Override] = {}
+    for sha256, override, name in changes:
+        known[sha256] = override
+        assert write_override(path, sha256, override, file=name) == read_overrides(path)
+    assert read_overrides(path) == {
+        sha256: one for sha256, one in known.items() if one != Override()
+    }
+
+
+def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "overrides.toml"
+
+    write_override(path, HASH, Override("keep"), file="a\udcff\x7f\n\\.jpg")
+
+    assert read_overrides(path) == {HASH: Override("keep")}
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, f'[photos.{OTHER}]\nverdict = "keep"\n')
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_override(path, HASH, Override("keep"), file="a.jpg")
+    assert read_overrides(path) == {OTHER: Override("keep")}
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_is_no_overrides_is_not_overwritten(tmp_path: Path) -> None:
+    path = written(tmp_path, "[[")
+
+    with pytest.raises(ConfigurationError):
+        write_override(path, HASH, Override("keep"), file="a.jpg")
+    assert path.read_text() == "[["
