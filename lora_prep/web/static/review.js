@@ -331,6 +331,16 @@ document.addEventListener("htmx:afterSettle", () => {
   if (dialog.open && editor() && !drag && !waiting) drawBox(savedBox());
 });
 
+// Of what changed, some is not on the page: another filter is chosen, another view is open.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const answer = document.createElement("template");
+  answer.innerHTML = event.detail.serverResponse;
+  for (const part of answer.content.querySelectorAll("[hx-swap-oob]")) {
+    if (!document.getElementById(part.id)) part.remove();
+  }
+  event.detail.serverResponse = answer.innerHTML;
+});
+
 // What was undone is brought into sight.
 document.addEventListener("htmx:afterRequest", (event) => {
   const { xhr, pathInfo } = event.detail;
