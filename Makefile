@@ -33,9 +33,11 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/faults.py
 	$(BIN)/python benchmarks/archive.py
 	$(BIN)/python benchmarks/batch.py
+	$(BIN)/python benchmarks/review.py
 
 pictures: .venv/dev.stamp
 	$(BIN)/python tools/pictures.py
+	$(BIN)/python tools/page_pictures.py
 
 clean:
 	rm -rf .venv build dist

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -177,9 +178,7 @@ def crop_shown(review: Review, index: int) -> Box | None:
         return None
     asked = review.looked.wanted.framing
     framing = Framing.HEAD_AND_SHOULDERS if asked is Framing.MIXED else asked
-    found = crop_box(face.box, photo.width_px, photo.height_px, framing)
-    side = FRAMINGS[framing] * face.box.height
-    return fitted(review, index, found or replace(face.box, width=side, height=side))
+    return fitted(review, index, _usual(face.box, photo.width_px, photo.height_px, framing))
 
 
 def folder_of(run: Run) -> Path:
@@ -237,6 +236,14 @@ def alike_in(selection: Selection) -> tuple[tuple[int, ...], ...]:
                 group_of.update(dict.fromkeys(both, both))
     groups = {tuple(sorted(group)) for group in group_of.values() if len(group) > 1}
     return tuple(sorted(groups))
+
+
+@lru_cache(maxsize=10_000)  # of a folder of hundreds asked after every decision
+def _usual(face: Box, width_px: int, height_px: int, framing: Framing) -> Box:
+    """Return the square around a face as if it were alone in the picture."""
+    side = FRAMINGS[framing] * face.height
+    found = crop_box(face, width_px, height_px, framing)
+    return found or replace(face, width=side, height=side)
 
 
 def _start(wanted: float, side: int, middle: float, length_px: int) -> int:

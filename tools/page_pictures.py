@@ -31,8 +31,12 @@ def main() -> None:
                 with page_of(address, scheme, DESK) as page:
                     decide(page)
                     take(page, f"review_{scheme}")
-                    page.locator("#open-0").click()
+                    page.locator("#open-8").click()
                     page.locator("#box").wait_for()
+                    page.keyboard.press("c")
+                    for _ in range(10):
+                        page.keyboard.press("-")
+                    page.locator("#side .hand").wait_for()
                     take(page, f"review_large_{scheme}")
                     page.keyboard.press("Escape")
                     if scheme == "light":
@@ -42,7 +46,7 @@ def main() -> None:
                         take(page, "review_compare")
             with page_of(address, "light", PHONE) as page:
                 take(page, "review_phone")
-                page.locator("#open-0").click()
+                page.locator("#open-8").click()
                 page.locator("#box").wait_for()
                 take(page, "review_large_phone")
 

@@ -70,7 +70,7 @@ COMMANDS = (
     Command(
         STAGE,
         "review",
-        "FOLDER|RUN",
+        "FOLDER",
         "lora_prep.cli.reviewing:review",
         "Keep, leave out and crop photos by hand, on a local page.",
     ),

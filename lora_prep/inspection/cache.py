@@ -105,8 +105,10 @@ class AnalysisCache:
             with suppress(OSError):
                 os.utime(path)
             return known
+        from PIL import Image
+
         image = open_upright(photo.path, least_side_px=side_px, turned_deg=photo.turned_deg)
-        image.thumbnail((side_px, side_px))
+        image.thumbnail((side_px, side_px), Image.Resampling.HAMMING)
         view = _jpeg(image)
         self._write(path, view)
         return view

@@ -75,7 +75,10 @@ def single_out(candidates: Sequence[Candidate], identity: Identity | None) -> Si
             groups.append([candidate])
     stay = [group[0] for group in groups]
     for number, group in enumerate(groups):
-        stay[number] = _truest(group, [*stay[:number], *stay[number + 1 :]], identity)
+        if len(group) > 1:
+            others = (*stay[:number], *stay[number + 1 :])
+            around = set().union(*(near[one.name] for one in group))
+            stay[number] = _truest(group, [one for one in others if one.name in around], identity)
     copies = [
         (candidate, reason)
         for group, better in zip(groups, stay, strict=True)

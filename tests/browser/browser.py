@@ -9,10 +9,11 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, Error, sync_playwright
 
 NOBODY = 65534
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -27,8 +28,8 @@ def found_browser() -> str | None:
 def opened_browser(executable: str, **options: Any) -> Iterator[BrowserContext]:
     """Yield a browser with a profile of its own, in its sandbox.
 
-    Chromium keeps its sandbox only for an ordinary user: where the tests run as root it is started
-    as nobody, who owns the profile.
+    Chromium has a sandbox only for an ordinary user: where the tests run as root it is started as
+    nobody, who owns the profile.
     """
     folder = Path(tempfile.mkdtemp(prefix="browser-"))
     try:
@@ -44,9 +45,19 @@ def opened_browser(executable: str, **options: Any) -> Iterator[BrowserContext]:
         started.write_text(f'#!/bin/sh\ncd /\n{home}\nexec {shlex.join(words)} "$@"\n')
         started.chmod(started.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         with sync_playwright() as playwright:
-            context = playwright.chromium.launch_persistent_context(
-                profile, executable_path=started, chromium_sandbox=True, headless=True, **options
+            launch = partial(
+                playwright.chromium.launch_persistent_context,
+                profile,
+                executable_path=started,
+                headless=True,
+                **options,
             )
+            try:
+                context = launch(chromium_sandbox=True)
+            except Error as error:
+                if "sandbox" not in error.message:
+                    raise
+                context = launch(chromium_sandbox=False)  # the container's kernel allows none
             try:
                 yield context
             finally:

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-
-pytest.importorskip("playwright", reason="Playwright is not installed")
-
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 from tests.browser.browser import found_browser, opened_browser

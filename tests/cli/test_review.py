@@ -1,0 +1,61 @@
+"""`lora-prep review` as a command: it serves until it is ended, then says what there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from lora_prep.selection import overrides_path
+from tests.cli.command import SAMPLE_DATA, command, in_process
+from tests.cli.schemas import valid
+
+WAIT_S = 60
+
+
+def test_what_cannot_be_reviewed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    done = in_process(capsys, "review", "20260101t000000-abcdef", "--json")
+    assert (done.status, done.error_code) == (2, "not_a_photo_folder")
+    valid(done.json, "review")
+    assert in_process(capsys, "review", str(SAMPLE_DATA), "--port", "x").status == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_ended(ending: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "photos").symlink_to(SAMPLE_DATA / "nine")
+    server = subprocess.Popen(
+        command("review", tmp_path / "photos", "--no-browser", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stderr
+    found = None
+    while not found:
+        line = server.stderr.readline()
+        assert line
+        found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line)
+    address = urlsplit(found[0])
+    assert address.port
+    asking = HTTPConnection("127.0.0.1", address.port, timeout=WAIT_S)
+    asking.request("GET", "/")
+    assert asking.getresponse().status == 403
+    asking.close()
+
+    server.send_signal(ending)
+    printed, said = server.communicate(timeout=WAIT_S)
+
+    assert server.returncode == 0, said
+    answer = json.loads(printed)
+    valid(answer, "review")
+    home = Path(os.environ["LORA_PREP_HOME"])
+    assert answer["overrides"] == str(overrides_path(home, SAMPLE_DATA / "nine"))
+    assert (answer["usable"], answer["needed"], answer["selected"]) == (9, 10, 0)
