@@ -194,7 +194,8 @@ def facts_of(review: Review, index: int) -> tuple[Fact, ...]:
 def said_of(page: Page, index: int) -> str:
     """Return what a screen reader is told after a decision."""
     card, meter = page.cards[index], page.meter
-    what = f"{card.says}{', by hand' if card.by_hand or card.cropped else ''}"
+    by_hand = ", by hand" if card.by_hand else ", crop by hand" if card.cropped else ""
+    what = f"{card.says}{by_hand}"
     if card.by_hand == "keep" and card.decision is Decision.LEFT_OUT:
         what = f"Left out all the same: {card.about}"
     return f"{card.name}: {what}. {meter.usable} of {meter.needed} needed."

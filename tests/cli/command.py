@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -54,7 +55,13 @@ def lora_prep(*arguments: str | Path, timeout_s: float = 120, **environment: str
 
 def in_process(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Done:
     """Run a command without a process of its own: quick, for what ends before any work."""
-    status = dispatch([str(argument) for argument in arguments])
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    try:
+        status = dispatch([str(argument) for argument in arguments])
+    finally:
+        root.handlers[:] = handlers  # a command sets up logging for its process: here it is ours
+        root.setLevel(level)
     printed = capsys.readouterr()
     return Done(status, printed.out, printed.err)
 
