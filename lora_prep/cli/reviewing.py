@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import webbrowser
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def review(
     def opened(address: str) -> None:
         session.say(f"Review {folder} at {address}")
         session.say("Ctrl-C ends it; every decision is saved at once.")
-        if not no_browser:
+        if sys.stdout.isatty() and not no_browser and not session.json:
             webbrowser.open(address)
 
     with tempfile.TemporaryDirectory(prefix="lora-prep-") as temporary:  # 0700

@@ -61,6 +61,16 @@ def test_by_keys_alone_and_then_run(
     page.keyboard.press("x")
     expect(page.locator("#summary .count")).to_have_text("16 of 10 needed")
 
+    page.locator("#filter-left_out").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#filter-left_out")).to_have_attribute("aria-current", "true")
+    expect(page.locator("#filter-left_out")).to_be_focused()
+    expect(page.locator("#grid .card.kept")).to_have_count(0)
+    page.locator("#filter-all").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#open-0")).to_be_visible()
+
+    page.locator(f"#open-{THIRD}").focus()
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
     expect(page.locator("#large-name")).to_have_text("ada_01.jpg")

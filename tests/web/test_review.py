@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from lora_prep.selection import Override, read_overrides
 from lora_prep.web.guarded import CHANGE_HEADER, Guarded, Tokens
 from lora_prep.web.review_app import Desk, review_app
-from tests.sample import a_finding
+from tests.sample import a_finding, a_judged_face
 from tests.web.reviews import a_review, a_review_of, pictures
 
 HOST = "127.0.0.1:8123"
@@ -219,3 +219,27 @@ def test_no_page_has_a_script_or_a_style_in_it(user: TestClient) -> None:
     for path in ("/", "/photos/0", f"/photos/{COPY}/compare"):
         page = user.get(path).text
         assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?! src=)|javascript:", page)
+
+
+def test_two_people_are_said_and_what_to_do(tmp_path: Path) -> None:
+    seen = tuple(
+        a_finding(f"{index}.jpg", faces=(a_judged_face(embedding=(float(index % 2),) * 128),))
+        for index in range(24)
+    )
+    desk = Desk(a_review_of(seen, tmp_path / "overrides.toml"), pictures(tmp_path))
+    page = TestClient(review_app(desk, Tokens())).get("/").text
+    assert "Two people are in this folder" in page
+    assert "--reference PHOTO" in page
+
+
+def test_of_more_than_are_wanted_the_rest_is_spare(tmp_path: Path) -> None:
+    seen = tuple(a_finding(f"{index:02}.jpg") for index in range(33))
+    desk = Desk(a_review_of(seen, tmp_path / "overrides.toml"), pictures(tmp_path))
+    client = TestClient(review_app(desk, Tokens()))
+    page = client.get("/").text
+    assert "<b>33</b> of 10 needed" in page
+    assert "The best and most varied 30 are trained on." in page
+    spare = cards(client.get("/grid?show=spare").text)
+    assert len(spare) == 3
+    changed = client.post(f"/photos/{spare[0]}/verdict", data={"verdict": "keep"}).text
+    assert len(cards(changed)) >= 2  # another one made room
