@@ -38,6 +38,8 @@ def main() -> None:
                         page.keyboard.press("-")
                     page.locator("#side .hand").wait_for()
                     take(page, f"review_large_{scheme}")
+                    page.locator("#uncrop").click()
+                    page.locator("#uncrop:disabled").wait_for()
                     page.keyboard.press("Escape")
                     if scheme == "light":
                         page.locator("#open-16").click()

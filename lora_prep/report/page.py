@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,16 +14,12 @@ from lora_prep.report.cards import Album, doubted, outliers
 from lora_prep.report.drawing import Fact, Scale
 from lora_prep.report.pictures import Pictures
 from lora_prep.report.plots import coverage, identity_strip
-from lora_prep.report.text import plural, visible, without_secrets
+from lora_prep.report.text import breakable, plural, visible, without_secrets
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from markupsafe import Markup
 
 __all__ = ["StageTime", "write_report"]
-
-JOINTS = re.compile(r"(?<=[_/-])(?=\w)|(?<=\w)(?=\.\w+$)")
-"""Where a file name may break: behind the marks inside it and before its suffix."""
 
 
 MOST_PIPS = 60
@@ -113,7 +108,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "breakable": _breakable,
+        "breakable": breakable,
         "capitalised": lambda text: text[:1].upper() + text[1:],
         "duration": _duration,
         "moment": _moment,
@@ -189,10 +184,3 @@ def _number(value: float) -> str:
 def _words(code: str) -> str:
     """Return a reason code as a heading: "no_face" is "No face"."""
     return code.replace("_", " ").capitalize()
-
-
-def _breakable(name: str) -> Markup:
-    """Return a file name as HTML that breaks where its parts meet, not before its last letter."""
-    from markupsafe import Markup, escape
-
-    return Markup(JOINTS.sub("<wbr>", escape(visible(name))))  # noqa: S704  it is escaped

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["plural", "visible", "without_secrets"]
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["breakable", "plural", "visible", "without_secrets"]
 
 INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters, newlines among them
@@ -13,6 +17,9 @@ INVISIBLE = re.compile(
     "\ud800-\udfff]"  # no UTF-8: bytes of a file name that are none, or halves of a character
 )
 ESCAPED_BYTE = range(0xDC80, 0xDD00)  # PEP 383: how Python keeps a byte that is no UTF-8
+JOINTS = re.compile(r"(?<=[_/-])(?=\w)|(?<=\w)(?=\.\w+$)")
+"""Where a file name may break: behind the marks inside it and before its suffix."""
+
 QUERY = re.compile(r"(https?://[^\s?#]*)[?#]\S*")
 PATH = re.compile(
     r"(?<![\w/:.?*-])/(?:[^\s/]+/)+(?=[^\s/])"
@@ -42,6 +49,13 @@ def without_secrets(text: str, folder: Path) -> str:
         if path.name and len(path.parts) > 1:
             text = text.replace(str(path), path.name)
     return PATH.sub("", QUERY.sub(r"\1", text))
+
+
+def breakable(name: str) -> Markup:
+    """Return a file name as HTML that breaks where its parts meet, not before its last letter."""
+    from markupsafe import Markup, escape
+
+    return Markup(JOINTS.sub("<wbr>", escape(visible(name))))  # noqa: S704  it is escaped
 
 
 def plural(count: int, one: str) -> str:

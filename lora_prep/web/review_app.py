@@ -21,6 +21,7 @@ from lora_prep.errors import LoraPrepError
 from lora_prep.inspection import AnalysisCache
 from lora_prep.model import Box
 from lora_prep.photos import UnreadablePhoto
+from lora_prep.report.text import breakable
 from lora_prep.web.guarded import CHANGE_HEADER, Tokens
 from lora_prep.web.review_page import ALL, Page, facts_of, large_of, page_of, said_of
 from lora_prep.web.serving import environment, static_files
@@ -63,6 +64,7 @@ def review_app(desk: Desk, tokens: Tokens) -> Starlette:
     templates = environment(
         change_headers=f'{{"{CHANGE_HEADER}": "{tokens.change}"}}', static="/static"
     )
+    templates.filters["breakable"] = breakable
 
     def draw(name: str, **values: Any) -> HTMLResponse:
         page, review = desk.page, desk.review
