@@ -231,8 +231,8 @@ def alike_in(selection: Selection) -> tuple[tuple[int, ...], ...]:
     group_of = {place: {place} for place in places.values()}
     for verdict in selection.verdicts:
         for reason in (*verdict.reasons, *verdict.notes):
-            if reason.like in places:
-                both = group_of[places[verdict.name]] | group_of[places[reason.like]]
+            if reason.of in places:
+                both = group_of[places[verdict.name]] | group_of[places[reason.of]]
                 group_of.update(dict.fromkeys(both, both))
     groups = {tuple(sorted(group)) for group in group_of.values() if len(group) > 1}
     return tuple(sorted(groups))
