@@ -29,7 +29,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, SetWorkflowID
 from dbos import Serializer as DbosSerializer
 from dbos._error import DBOSAwaitedWorkflowCancelledError, DBOSWorkflowCancelledError
 
@@ -57,6 +58,7 @@ FORMAT: Final = "1"
 """Of what the journal holds. By hand: a hash of the code would strand runs at every edit."""
 NAME, QUEUE, WORKFLOW = "lora_prep", "train", "train_run"
 OWN: Final = "own"  # stands for the queue that only this process listens to
+TOGETHER: Final = 50  # workflows queued in one transaction, which keeps others waiting that long
 UNFINISHED = ["PENDING", "ENQUEUED", "DELAYED"]
 ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 EVENT = "progress"
@@ -122,6 +124,7 @@ class Client:
         self.executors = Executors(where, silent_s=settings.engine.reaper_s)
         with _told():
             DBOS.migrate(_url(where))
+            self._engine = sa.create_engine(_url(where))
             self._dbos = DBOSClient(
                 system_database_url=_url(where), serializer=_Json(), application_name=NAME
             )
@@ -129,6 +132,7 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._dbos.destroy()
+        self._engine.dispose()
 
     def flows(self, *runs: str, unfinished: bool = False) -> list[Flow]:
         """Return the newest workflow of each run, of all without `runs`, in order of creation."""
@@ -174,27 +178,23 @@ class Client:
             numbers[run] = max(number, numbers.get(run, 0))
             if one.status in UNFINISHED:
                 begun.add(run)
-        ids = {}
-        for name, task in tasks.items():
-            if task.run in begun:
-                ids[name] = self.enqueue_once(task, queue)
-                continue
-            run_at(task.run).take_back()
-            workflow_id = _new_id(task.run, numbers.get(task.run, 0) + 1)
-            ids[name] = self._enqueued(workflow_id, task, queue)
-        return ids
+        ids = {
+            name: _new_id(task.run, numbers.get(task.run, 0) + 1) for name, task in tasks.items()
+        }
+        fresh = [name for name, task in tasks.items() if task.run not in begun]
+        for some in (fresh[at : at + TOGETHER] for at in range(0, len(fresh), TOGETHER)):
+            with _told(), self._engine.begin() as transaction:
+                for name in some:
+                    run_at(tasks[name].run).take_back()
+                    self._dbos.enqueue_in_transaction(
+                        transaction, _options(ids[name], queue), asdict(tasks[name])
+                    )
+        again = {name: task for name, task in tasks.items() if task.run in begun}
+        return ids | {name: self.enqueue_once(task, queue) for name, task in again.items()}
 
     def _enqueued(self, workflow_id: str, task: Task, queue: str) -> str:
         with _told():
-            self._dbos.enqueue(
-                {
-                    "workflow_name": WORKFLOW,
-                    "queue_name": queue,
-                    "workflow_id": workflow_id,
-                    "app_version": FORMAT,
-                },
-                asdict(task),
-            )
+            self._dbos.enqueue(_options(workflow_id, queue), asdict(task))
         return workflow_id
 
     def enqueue_once(self, task: Task, queue: str = QUEUE) -> str:
@@ -465,6 +465,15 @@ def _flow(found: Any) -> Flow:
     )
 
 
+def _options(workflow_id: str, queue: str) -> EnqueueOptions:
+    return {
+        "workflow_name": WORKFLOW,
+        "queue_name": queue,
+        "workflow_id": workflow_id,
+        "app_version": FORMAT,
+    }
+
+
 def _new_id(run: str, number: int) -> str:
     return f"{run}.{number}.{secrets.token_hex(2)}"
 
@@ -495,8 +504,6 @@ def _url(where: Path | str) -> str:
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn what the database says into an error that a person can act on."""
-    import sqlalchemy as sa
-
     try:
         yield
     except sa.exc.SQLAlchemyError as error:

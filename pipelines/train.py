@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from lora_prep.archive import ArchiveState, read_journal
 from lora_prep.errors import (
     DatasetNotFetched,
     Declined,
@@ -35,6 +36,7 @@ from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.stores import submission_of
 from lora_prep.trainers import OVER, Ledger, State, Submission, Watch
 from pipelines import steps
+from pipelines.archiving import FOLDER as LORA
 from pipelines.archiving import archive
 from pipelines.backends import Backends, choose, connect, open_ledger
 from pipelines.cleaning import delete_datasets, unsubmitted_is_deleted
@@ -346,7 +348,9 @@ def clean(task: Task, place: Place, key: str) -> Answer:
     if run.record().get("status") != "archived":  # another machine did that
         loras = [dict(lora) for lora in submission.loras]
         run.update(status="archived", error=None, expires_at=None, loras=loras)
-    delete_datasets(run, backends.store, on_event, submission)
+    archived = read_journal(run.path / LORA)
+    if archived is None or not archived.has(ArchiveState.CLEANED):
+        delete_datasets(run, backends.store, on_event, submission)
     if is_shared(backends.settings):
         unshare(run, backends.store)
     tell(run)
