@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -262,6 +264,26 @@ def test_a_schedule_trains_what_is_new(home: Path, people: Path, tmp_path: Path)
     assert [job["status"] for job in now.json["jobs"]] == ["archived", "archived"]
     again = lora_prep("schedule", "run-now", "nightly", "--json")
     assert [job["work"] for job in again.json["jobs"]] == ["nothing", "nothing"]
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_trained_at_night_is_told_and_leaves_one_run(
+    home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(SAMPLE_DATA / "nine", tmp_path / "people" / "nine")
+    jobs, told, script = (tmp_path / name for name in ("jobs.toml", "told", "command.py"))
+    jobs.write_text('[[job]]\nfolder = "people/*"\n')
+    script.write_text(f"import sys\nopen({str(told)!r}, 'a').write(sys.stdin.read())\n")
+    assert lora_prep("schedule", "add", "few", jobs, "--cron", "* * * * * *").status == 0
+    before = set((home / "runs").glob("*"))
+    with worker(tmp_path / "log", LORA_PREP_NOTIFY__COMMAND=f"{sys.executable} {script}"):
+        until(lambda: told.exists() and len(told.read_text().splitlines()) >= 2)
+        assert lora_prep("schedule", "remove", "few").status == 0
+    notices = [json.loads(line) for line in told.read_text().splitlines()]
+    assert {notice["event"] for notice in notices} == {"failed"}
+    assert {notice["error"]["code"] for notice in notices} == {"dataset_too_small"}
+    assert "nine" not in told.read_text()
+    assert len(set((home / "runs").glob("*")) - before) <= 2  # the last one, and one begun
 
 
 def test_schedules_are_added_listed_paused_resumed_and_removed(
