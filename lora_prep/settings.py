@@ -167,6 +167,9 @@ class TrainerSettings(_Section):
     learning_rate: float | None = Field(None, gt=0, description="for trainers that take it")
     lora_rank: int | None = Field(None, ge=1, description="for trainers that take it")
     max_cost_usd: float | None = Field(None, ge=0, description="refuse a dearer training, USD")
+    max_month_usd: float | None = Field(
+        None, ge=0, description="refuse what takes a month's spend above it, USD"
+    )
     webhook: str | None = Field(None, description="https address told of the training's end")
     purge_remote: bool = Field(
         False, description="delete the training at the provider once its LoRA is archived"

@@ -256,4 +256,8 @@ def _plain(secret: SecretStr | None) -> str | None:
 def open_ledger(settings: Settings) -> Ledger:
     """Open the ledger of submissions alone."""
     wanted = settings.trainer
-    return Ledger(database_of(settings), stale_s=wanted.submit_timeout_s + wanted.margin_s)
+    return Ledger(
+        database_of(settings),
+        stale_s=wanted.submit_timeout_s + wanted.margin_s,
+        most_month_usd=wanted.max_month_usd,
+    )

@@ -4,8 +4,9 @@ A batch is what a jobs file says. It is planned first: every job's photos are pr
 trained already is told from what is new or changed, and prices are asked. Then the runs go into a
 queue of the engine; one that fails stops no other.
 
-`batches/<id>.json` in the home remembers which run did which job, so that the same file, run again,
-goes on with what is unfinished and trains only what is new or changed.
+`batches/<id>.json` in the home remembers where the jobs file lies and which run did which job, so
+that the same file, run again, goes on with what is unfinished and trains only what is new or
+changed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -33,10 +35,12 @@ from pipelines.together import run_together
 from pipelines.train import Place, Task, begin
 
 __all__ = [
+    "Batch",
     "Entry",
     "Plan",
     "Work",
     "batch_id",
+    "batches",
     "jobs_of",
     "plan_batch",
     "remembered",
@@ -104,18 +108,46 @@ class Plan:
         return sum(known) if len(known) == len(prices) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the home remembers of a batch.
+
+    jobs: where its file lies, None where an earlier version did not say; budget_usd: of its last
+    time, None for none; runs: of each job, by the job's name; planned_at: the last time.
+    """
+
+    id: str
+    jobs: Path | None
+    budget_usd: float | None
+    runs: Mapping[str, str]
+    planned_at: datetime
+
+
 def batch_id(path: Path) -> str:
     """Return what a jobs file is called in the home: the hash of its path."""
     return hashlib.sha256(str(path.expanduser().absolute()).encode()).hexdigest()[:16]
 
 
-def remembered(batch: str) -> dict[str, str]:
-    """Return the run of each job of a batch, by the job's name; {} before its first time."""
+def remembered(batch: str) -> Batch | None:
+    """Return what is remembered of a batch; None before its first time."""
+    path = _memory(batch)
     try:
-        kept = json.loads(_memory(batch).read_text(encoding="utf-8"))
-        return {str(name): str(run) for name, run in kept["runs"].items()}
-    except (OSError, ValueError, KeyError, AttributeError):
-        return {}
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Batch(
+            id=batch,
+            jobs=Path(kept["jobs"]) if kept.get("jobs") else None,
+            budget_usd=kept.get("budget_usd"),
+            runs={str(name): str(run) for name, run in kept["runs"].items()},
+            planned_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def batches() -> list[Batch]:
+    """Return every batch that was ever run here, the newest first."""
+    found = (remembered(path.stem) for path in (home_folder() / BATCHES).glob("*.json"))
+    return sorted((one for one in found if one), key=lambda one: one.planned_at, reverse=True)
 
 
 def jobs_of(path: Path, base: Sections, settings: Settings) -> tuple[Job, ...]:
@@ -129,7 +161,7 @@ def jobs_of(path: Path, base: Sections, settings: Settings) -> tuple[Job, ...]:
 
 
 def plan_batch(
-    batch: str,
+    path: Path,
     jobs: Sequence[Job],
     place: Place,
     *,
@@ -137,19 +169,21 @@ def plan_batch(
     again: bool = False,
     on_entry: Callable[[Entry], None] = lambda entry: None,  # noqa: ARG005
 ) -> Plan:
-    """Prepare every job, and find out what is to be trained and what that costs.
+    """Prepare every job of a file, and find out what is to be trained and what that costs.
 
     budget_usd: for all of it; jobs that it does not reach for are left out, in the file's order.
     again: train also what is trained. A job that cannot be used is an entry with its error.
     """
-    had = remembered(batch)
+    batch = batch_id(path)
+    before = remembered(batch)
+    had = dict(before.runs) if before else {}
     prices: dict[str, float | None] = {}
     entries, left = [], budget_usd
     for job in jobs:
         entry = _planned(job, had.get(job.name), place, prices, again=again)
         if entry.run:
             had[job.name] = entry.run
-            _remember(batch, had)
+            _remember(path, budget_usd, had)
         if entry.work is Work.TRAIN and left is not None:
             entry, left = _within(entry, left, budget_usd)
         entries.append(entry)
@@ -314,9 +348,15 @@ def _memory(batch: str) -> Path:
     return home_folder() / BATCHES / f"{batch}.json"
 
 
-def _remember(batch: str, runs: Mapping[str, str]) -> None:
-    path = _memory(batch)
+def _remember(jobs: Path, budget_usd: float | None, runs: Mapping[str, str]) -> None:
+    path = _memory(batch_id(jobs))
     path.parent.mkdir(mode=0o700, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")  # the same batch may run twice at once
-    part.write_text(json.dumps({"schema": 1, "runs": dict(runs)}, indent=1), encoding="utf-8")
+    kept = {
+        "schema": 1,
+        "jobs": str(jobs.expanduser().absolute()),
+        "budget_usd": budget_usd,
+        "runs": dict(runs),
+    }
+    part.write_text(json.dumps(kept, indent=1), encoding="utf-8")
     part.replace(path)

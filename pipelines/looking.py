@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lora_prep.errors import ConfigurationError
 from lora_prep.settings import Settings
+from lora_prep.wording import amount
 from pipelines.known import Known
 from pipelines.runs import Run, Stamp, every_run, run_at, run_by_id
 
@@ -89,6 +90,37 @@ class Row:
         """Whether its request was sent, perhaps, and its answer is not known."""
         code = self.error["code"] if self.error else None
         return not (self.ended or self.held) and (self.provider_state in LOST or code in LOST_CODES)
+
+    @property
+    def left_s(self) -> float | None:
+        """How long the provider keeps a result that is not archived; None: there is none."""
+        if self.ended or self.expires_at is None:
+            return None
+        return (self.expires_at - datetime.now(UTC)).total_seconds()
+
+    @property
+    def now(self) -> str:
+        """What was last said of it, with how far that is; "" where nothing was."""
+        said = self.last_event
+        if not said:
+            return ""
+        far = amount(said.get("done"), said.get("total"), said.get("unit", ""))
+        return f"{said['stage']}: {said['message']}{f', {far}' if far else ''}"
+
+    @property
+    def advice(self) -> str:
+        """What its owner does next; "" where nothing is left to do."""
+        if self.held:
+            return f"Nothing. Watch it: lora-prep status {self.run} --watch"
+        if self.is_lost:
+            return f"lora-prep resume {self.run} looks for it; else lora-prep resolve {self.run}"
+        if self.error:
+            return str(self.error["fix"])
+        if self.status == "archived":
+            return f"Use it with: lora-prep lora use {self.run}"
+        if not self.ended or self.status == "cancelled":
+            return f"Go on with: lora-prep resume {self.run}"
+        return ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as `runs --json` and `status --json` print it."""

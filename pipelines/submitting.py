@@ -45,7 +45,7 @@ from lora_prep.trainers import (
     submit_or_follow,
     wait_for_room,
 )
-from pipelines.backends import PROVIDER, Backends, request_for
+from pipelines.backends import PROVIDER, Backends, open_ledger, request_for
 from pipelines.cleaning import delete_datasets, give_up, surely_unsent
 from pipelines.runs import Run, cancelled, run_by_id
 from pipelines.uploading import put_dataset, request_of
@@ -81,12 +81,15 @@ def ask_price(trainer: TrainerClient, settings: Settings) -> Quote:
     """Ask what the training costs and what is left on the account.
 
     Raises:
-        Declined: it costs more than trainer.max_cost_usd, or nobody knows what it costs.
+        Declined: it costs more than trainer.max_cost_usd, or than this month's budget has left; or
+            nobody knows what it costs.
         TooManyRequests, TemporaryError, CredentialsError: the trainer gives no answer.
     """
     request = request_for("", settings)
     price = trainer.price(request.model, request.parameters)
     check_budget(price, settings.trainer.max_cost_usd)
+    if settings.trainer.max_month_usd is not None:
+        open_ledger(settings).check_month(price)
     return Quote(price, trainer.balance())
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lora_prep.errors import ConfigurationError, TemporaryError, unforeseen
 from lora_prep.settings import Settings, home_folder
-from pipelines.batch import Plan, Work, batch_id, jobs_of, plan_batch, tasks_of
+from pipelines.batch import Plan, Work, jobs_of, plan_batch, tasks_of
 from pipelines.due import due
 from pipelines.engine import QUEUE, Engine, launched
 from pipelines.jobs import Sections
@@ -108,7 +108,7 @@ def fire(
             fix="Add the schedule again, here.",
         )
     jobs = jobs_of(path, base, settings)
-    plan = plan_batch(batch_id(path), jobs, engine.place, budget_usd=schedule.max_cost_usd)
+    plan = plan_batch(path, jobs, engine.place, budget_usd=schedule.max_cost_usd)
     enqueue(tasks_of(plan), engine.client, engine.place)
     for entry in plan.entries:
         if entry.work is Work.FAILED and entry.run:  # nobody is there to read it at night

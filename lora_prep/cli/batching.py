@@ -86,7 +86,7 @@ def plan_and_train(
         ConfigurationError: the file or the settings cannot be used.
         Declined: nobody agreed to pay.
     """
-    from pipelines.batch import batch_id, jobs_of, plan_batch
+    from pipelines.batch import jobs_of, plan_batch
     from pipelines.train import Place
 
     settings = load_settings(base)
@@ -100,7 +100,7 @@ def plan_and_train(
     place = Place()
     try:
         plan = plan_batch(
-            batch_id(jobs),
+            jobs,
             found,
             place,
             budget_usd=budget_usd,
@@ -147,7 +147,8 @@ def batch_status(jobs: Jobs, /, *, session: SessionParameter) -> None:
     from pipelines.runs import run_by_id
 
     rows = []
-    for name, run_id in remembered(batch_id(jobs)).items():
+    batch = remembered(batch_id(jobs))
+    for name, run_id in batch.runs.items() if batch else ():
         run = run_by_id(run_id)
         record = run.record() if run else {}
         status = record.get("status") or "removed"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_prep.cli.session import Session, shown
+from lora_prep.wording import span
 from pipelines.looking import Row
 from pipelines.runs import run_by_id
 
@@ -22,7 +23,6 @@ Show = Callable[[Sequence[Row]], None]
 
 PERSON_WIDTH = 17  # what is left of 100 columns
 LEGEND = "!  needs you    >  a process works on it    soon: within archive.soon_h"
-_DAY_S, _HOUR_S, _MINUTE_S = 86400, 3600, 60
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -35,7 +35,7 @@ def table(rows: Sequence[Row]) -> str:
         ("PERSON", _person),
         ("STATUS", lambda row: row.status or "-"),
         ("PROVIDER", lambda row: row.provider_state or "-"),
-        ("ELAPSED", lambda row: _span(row.elapsed_s)),
+        ("ELAPSED", lambda row: span(row.elapsed_s)),
         ("LEFT", _left),
         ("PRICE", _price),
     ]
@@ -59,7 +59,7 @@ def block(row: Row) -> str:
         "run": row.run,
         "person": shown(row.name or ""),
         "status": f"{row.status or '-'}{at}{hand}",
-        "elapsed": _span(row.elapsed_s),
+        "elapsed": span(row.elapsed_s),
         "provider": row.provider_state or "",
         "prediction": row.prediction_id or "",
         "kept": _kept(row),
@@ -72,7 +72,7 @@ def block(row: Row) -> str:
             f"{'error':<10}  {shown(str(row.error['message']))}",
             f"{'':<10}  {shown(str(row.error['why']))} [{row.error['code']}]",
         ]
-    if advice := _what_to_do(row):
+    if advice := row.advice:
         lines.append(f"{'to do':<10}  {shown(advice)}")
     return "\n".join(lines)
 
@@ -132,7 +132,7 @@ def _live_table(rows: Sequence[Row]) -> Table:
     drawn.add_column("NOW", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         cells = (
-            _mark(row), row.run, _person(row), row.status or "-", _span(row.elapsed_s), _left(row),
+            _mark(row), row.run, _person(row), row.status or "-", span(row.elapsed_s), _left(row),
             _last(row) or (row.stage or ""),
         )  # fmt: skip
         style = "yellow" if row.needs_attention else "dim" if row.ended else None
@@ -154,19 +154,19 @@ def _person(row: Row) -> str:
 
 
 def _left(row: Row) -> str:
-    if row.ended or row.expires_at is None:
+    left_s = row.left_s
+    if left_s is None:
         return "-"
-    left_s = (row.expires_at - datetime.now(UTC)).total_seconds()
-    return f"{_span(left_s) if left_s > 0 else 'expired'}{' !' if row.soon else ''}"
+    return f"{span(left_s) if left_s > 0 else 'expired'}{' !' if row.soon else ''}"
 
 
 def _kept(row: Row) -> str:
-    if row.ended or row.expires_at is None:
+    left_s = row.left_s
+    if left_s is None:
         return ""
-    left_s = (row.expires_at - datetime.now(UTC)).total_seconds()
     if left_s <= 0:
         return "the provider may have forgotten the result"
-    return f"the provider keeps the result for {_span(left_s)} more{', soon over' * row.soon}"
+    return f"the provider keeps the result for {span(left_s)} more{', soon over' * row.soon}"
 
 
 def _price(row: Row) -> str:
@@ -174,53 +174,11 @@ def _price(row: Row) -> str:
 
 
 def _last(row: Row, *, with_time: bool = False) -> str:
-    said: Mapping[str, Any] = row.last_event or {}
-    if not said:
-        return ""
-    text = f"{said['stage']}: {said['message']}{_amount(said)}"
-    if with_time:
+    text = row.now
+    if text and with_time and row.last_event:
         try:
-            passed = datetime.now(UTC) - datetime.fromisoformat(said["time"])
-            text += f" ({_span(passed.total_seconds())} ago)"
+            passed = datetime.now(UTC) - datetime.fromisoformat(row.last_event["time"])
+            text += f" ({span(passed.total_seconds())} ago)"
         except (ValueError, TypeError):
             pass
     return shown(text)
-
-
-def _amount(said: Mapping[str, Any]) -> str:
-    done, total = said.get("done"), said.get("total")
-    if not isinstance(done, int):
-        return ""
-    if said.get("unit") == "s":
-        return f", {_span(done)}"
-    if said.get("unit") == "bytes":
-        return f", {done / 1e6:.0f}{f' of {total / 1e6:.0f}' if total else ''} MB"
-    return f", {done}{f' of {total}' if total else ''}"
-
-
-def _what_to_do(row: Row) -> str:
-    if row.held:
-        return f"Nothing. Watch it: lora-prep status {row.run} --watch"
-    if row.is_lost:
-        return f"lora-prep resume {row.run} looks for it; else lora-prep resolve {row.run}"
-    if row.error:
-        return str(row.error["fix"])
-    if row.status == "archived":
-        return f"Use it with: lora-prep lora use {row.run}"
-    if not row.ended or row.status == "cancelled":
-        return f"Go on with: lora-prep resume {row.run}"
-    return ""
-
-
-def _span(seconds: float | None) -> str:
-    """Return a time in the two units that count."""
-    if seconds is None:
-        return "-"
-    whole = max(0, int(seconds))
-    days, hours = divmod(whole // _HOUR_S, _DAY_S // _HOUR_S)
-    if days:
-        return f"{days} d {hours} h"
-    minutes = whole // _MINUTE_S % 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"

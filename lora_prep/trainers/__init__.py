@@ -6,7 +6,7 @@ from lora_prep.trainers.address import (
     key_for,
     origin_of,
 )
-from lora_prep.trainers.budget import check_budget
+from lora_prep.trainers.budget import Charge, Month, by_month, check_budget
 from lora_prep.trainers.catalogue import (
     TRAINERS,
     WAN_14B_TRAINER,
@@ -66,6 +66,7 @@ __all__ = [
     "Candidates",
     "Cannot",
     "Changed",
+    "Charge",
     "Claimed",
     "Ended",
     "Found",
@@ -74,6 +75,7 @@ __all__ = [
     "Intent",
     "Ledger",
     "Location",
+    "Month",
     "Pace",
     "Parameter",
     "Released",
@@ -88,6 +90,7 @@ __all__ = [
     "Waits",
     "Watch",
     "adopt_prediction",
+    "by_month",
     "check_budget",
     "check_parameters",
     "check_same_trainer",

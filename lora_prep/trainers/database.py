@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy import Column, Float, Integer, String, Text
 
 from lora_prep.database import Layout, open_tables, transaction
+from lora_prep.trainers.budget import Charge
 from lora_prep.trainers.claimer import Claimer
-from lora_prep.trainers.submissions import Conflict, Intent, State, Submission
+from lora_prep.trainers.submissions import OVER, Conflict, Intent, State, Submission
 
 __all__ = ["Database", "Transaction"]
 
@@ -63,6 +64,7 @@ VERSIONS = sa.Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
 )
 LAYOUT = Layout("ledger of submissions", META, VERSIONS, version=1)
+MONEY_LOCK = 0x10AB  # as `SCHEMA_LOCK`
 BATCH = 500  # ids in one question; SQLite's limit is far above
 
 
@@ -168,6 +170,27 @@ class Transaction:
         return [
             seconds for (seconds,) in self._connection.execute(query) if seconds and seconds > 0
         ]
+
+    def charges(self, *, but_for: str = "") -> list[Charge]:
+        """Return what each submission was to cost that was sent, or will be; no rehearsals.
+
+        but_for: the key of one that does not count.
+        """
+        query = sa.select(ROWS.c.posted_at, ROWS.c.price_usd, ROWS.c.state).where(
+            ROWS.c.rehearsal == 0, ROWS.c.state != State.RELEASED.value, ROWS.c.key != but_for
+        )
+        return [
+            Charge(_time(row.posted_at), row.price_usd, row.state in OVER)
+            for row in self._connection.execute(query)
+        ]
+
+    def spend_alone(self) -> None:
+        """Let nobody else claim until this transaction ends: a sum must not grow meanwhile.
+
+        SQLite lets nobody in anyway, see `lora_prep.database`.
+        """
+        if self._connection.dialect.name == "postgresql":
+            self._connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MONEY_LOCK)))
 
     def insert(self, values: Mapping[str, Any]) -> None:
         """Insert a row; a conflict is raised and undoes the transaction."""

@@ -34,11 +34,13 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_prep.errors import ConfigurationError, TemporaryError
 from lora_prep.redaction import redacted
+from lora_prep.trainers.budget import check_month
 from lora_prep.trainers.claimer import SENDING, Liveness, Processes
 from lora_prep.trainers.ledger_rows import AT_PROVIDER, NOT_SETTLED, LedgerRows
 from lora_prep.trainers.submissions import (
@@ -75,13 +77,15 @@ class Ledger(LedgerRows):
         where: Path | str,
         *,
         stale_s: float = STALE_S,
+        most_month_usd: float | None = None,
         processes: Processes | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Open the ledger in a SQLite file (a path) or in any database (a URL).
 
         stale_s: after how long a claim of another machine counts as given up; more than the
-        submission's time-out.
+        submission's time-out. most_month_usd: what all claims of a calendar month may cost; None is
+        no limit.
 
         Raises:
             ConfigurationError, MissingDependency: the database cannot be used.
@@ -89,6 +93,7 @@ class Ledger(LedgerRows):
         """
         super().__init__(where)
         self._stale_s = stale_s
+        self._most_month_usd = most_month_usd
         self._processes = processes or Processes()
         self._clock = clock
 
@@ -100,6 +105,7 @@ class Ledger(LedgerRows):
         again: send it even though the same request is in flight or archived.
 
         Raises:
+            Declined: this month's budget does not reach for it.
             TemporaryError: the database does not answer; nothing may be sent.
         """
         for _ in range(TRIES):
@@ -121,12 +127,26 @@ class Ledger(LedgerRows):
             own, other = _rows_of(rows, intent)
         return self._in_the_way(own, other, again=again) or Free()
 
+    def check_month(self, price_usd: float | None) -> None:
+        """Refuse a price that this month's budget does not reach for: before an upload, in a plan.
+
+        Raises:
+            Declined: it does not.
+            TemporaryError: the database does not answer.
+        """
+        if self._most_month_usd is not None:
+            now = datetime.fromtimestamp(self._clock(), UTC)
+            check_month(price_usd, self._most_month_usd, self.charges(), now)
+
     def _try_claim(self, intent: Intent, *, again: bool) -> Outcome | None:
         token = secrets.token_hex(8)
         SENDING.begin(token)
         claimed = False
         try:
             with self._database.transaction() as rows:
+                limited = self._most_month_usd is not None and not intent.rehearsal
+                if limited:
+                    rows.spend_alone()
                 row, other = _rows_of(rows, intent)
                 if taken := self._in_the_way(row, other, again=again):
                     return taken
@@ -136,6 +156,10 @@ class Ledger(LedgerRows):
                         return None
                 elif other:
                     rows.drop_guard(intent.fingerprint)
+                if limited:
+                    now = datetime.fromtimestamp(self._clock(), UTC)
+                    charges = rows.charges(but_for=intent.key)
+                    check_month(intent.price_usd, self._most_month_usd, charges, now)
                 values = self._claim_values(intent, token)
                 if row is None:
                     rows.insert(values | {"created_at": values["updated_at"]})

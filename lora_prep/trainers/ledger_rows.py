@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lora_prep.trainers.budget import Charge
 from lora_prep.trainers.submissions import OVER, State, Submission, canonical
 
 __all__ = ["LedgerRows"]
@@ -78,3 +79,8 @@ class LedgerRows:
         with self._database.transaction() as rows:
             seconds = rows.durations(origin, model, canonical(parameters), HISTORY)
         return statistics.median(seconds) if seconds else None
+
+    def charges(self) -> list[Charge]:
+        """Return what each submission was to cost; rehearsals and what was never sent left out."""
+        with self._database.transaction() as rows:
+            return rows.charges()

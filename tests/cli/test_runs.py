@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from lora_prep.cli import rows as drawing
 from lora_prep.events import Event, ignore
 from lora_prep.settings import home_folder, load_settings
 from lora_prep.trainers import Claimed, Intent, State
@@ -605,10 +604,3 @@ def test_a_removal_that_was_cut_off_is_finished_by_the_next(capsys: Capture) -> 
     made("archived", days_ago=100)
     pruned(capsys, "--yes")
     assert not left.exists()
-
-
-def test_times_are_told_in_the_two_units_that_count() -> None:
-    spans = {5: "5 s", 192: "3 min 12 s", 3 * 3600 + 60: "3 h 1 min", 90_000: "1 d 1 h"}
-    for seconds, words in spans.items():
-        assert drawing._span(seconds) == words
-    assert drawing._span(None) == "-"

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from lora_prep.settings import load_settings
 from lora_prep.trainers import Claimed, Intent
 from pipelines import steps
 from pipelines.backends import open_ledger
-from pipelines.batch import Entry, Work, _left_of, _remember, _within, remembered
+from pipelines.batch import (
+    Entry,
+    Work,
+    _left_of,
+    _remember,
+    _within,
+    batch_id,
+    batches,
+    remembered,
+)
 from pipelines.runs import Run, new_run
 
 
@@ -36,12 +46,24 @@ def test_the_record_of_a_run_that_another_process_has_in_hand_is_left_to_it() ->
 
 
 def test_two_processes_may_remember_the_runs_of_the_same_batch_at_once() -> None:
-    _remember("batch", {"ada": "run-1"})
+    jobs = Path("/jobs.toml")
+    _remember(jobs, None, {"ada": "run-1"})
     (folder,) = {path.parent for path in new_run().path.parents[1].glob("batches/*.json")}
-    (folder / "batch.part").write_text("of another process")
-    _remember("batch", {"ada": "run-2"})
-    assert remembered("batch") == {"ada": "run-2"}
-    assert (folder / "batch.part").read_text() == "of another process"
+    part = folder / f"{batch_id(jobs)}.part"
+    part.write_text("of another process")
+    _remember(jobs, 8.0, {"ada": "run-2"})
+    (kept,) = batches()
+    assert kept == remembered(batch_id(jobs))
+    assert (kept.runs, kept.jobs, kept.budget_usd) == ({"ada": "run-2"}, jobs, 8.0)
+    assert part.read_text() == "of another process"
+
+
+def test_what_cannot_be_read_hides_no_other_batch() -> None:
+    _remember(Path("/jobs.toml"), None, {"ada": "run-1"})
+    (path,) = new_run().path.parents[1].glob("batches/*.json")
+    path.with_name("damaged.json").write_text('{"runs": [')
+    path.with_name("older.json").write_text('{"schema": 1, "runs": {"ben": "run-2"}}')
+    assert {one.jobs for one in batches()} == {Path("/jobs.toml"), None}
 
 
 def test_what_waited_for_its_turn_is_planned_as_unpaid_and_what_may_be_sent_is_not() -> None:

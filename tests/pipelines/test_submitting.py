@@ -280,6 +280,20 @@ def test_what_is_too_dear_is_refused_before_anything_is_uploaded(paid: Start) ->
         assert train(new_run(), path, sha256, backends, approve=refuse).reused is True
 
 
+def test_what_a_month_cannot_pay_any_more_is_refused_before_anything_is_uploaded(
+    paid: Start,
+) -> None:
+    trainer = paid(price_usd=2)
+    run, path, sha256 = new_set()
+    with trainer.backends(max_month_usd=7) as backends:
+        assert train(run, path, sha256, backends).loras
+        other, path, sha256 = new_set()
+        with pytest.raises(Declined, match="3 are left, and it costs 4 USD"):
+            train(other, path, sha256, backends)
+    assert trainer.accepted == 1
+    assert "object" not in other.record().get("dataset", {})
+
+
 def test_a_limit_refuses_what_has_no_price(paid: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = paid()
     run, path, sha256 = new_set()
