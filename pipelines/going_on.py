@@ -31,7 +31,7 @@ from pipelines.train import Place, Task, begin
 if TYPE_CHECKING:
     from pipelines.engine import Flow
 
-__all__ = ["Left", "Stage", "go_back", "left_runs", "reopen", "resume_all"]
+__all__ = ["Left", "Stage", "go_back", "left_runs", "reopen", "resume_all", "would_submit"]
 
 Stage = Literal["prepare", "upload", "submit", "archive"]
 NOT_SENT = frozenset({None, State.WAITING, State.RELEASED})
@@ -113,7 +113,7 @@ def resume_all(
             continue
         try:
             reopened = reopen(run, sections)
-            if not yes and _would_submit(row) and not choose(reopened).rehearsal:
+            if not yes and would_submit(row) and not choose(reopened).rehearsal:
                 raise _not_unasked(run)
         except LoraPrepError as error:
             on_end(Left(row.run, row.name, row.status, error=error))
@@ -170,14 +170,14 @@ def go_back(
     return _of_its_own(run, stage, settings)
 
 
-# ── parts ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _would_submit(row: Row) -> bool:
+def would_submit(row: Row) -> bool:
     """Whether going on sends a request that was not sent yet."""
     if row.provider_state is None:
         return row.prediction_id is None
     return row.provider_state in {State.WAITING.value, State.RELEASED.value}
+
+
+# ── parts ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _end_of(run_id: str, flow: Flow, place: Place) -> Left:

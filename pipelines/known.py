@@ -16,14 +16,16 @@ from lora_prep.settings import Settings
 from pipelines.places import database_of, is_shared, machine_of
 
 if TYPE_CHECKING:
-    from lora_prep.trainers import Submission
+    from lora_prep.trainers import Charge, Submission
     from lora_prep.trainers.ledger_rows import LedgerRows
     from pipelines.engine import Client, Flow
     from pipelines.executors import Executors
+    from pipelines.schedules import Schedule, Schedules
 
 __all__ = ["Known"]
 
 LEDGER, EXECUTORS, WORKFLOWS = "lora_prep_submissions", "lora_prep_executors", "workflow_status"
+SCHEDULES = "lora_prep_schedules"
 
 
 class Known:
@@ -40,6 +42,7 @@ class Known:
         self.shared = is_shared(settings)
         self._ledger: LedgerRows | None = None
         self._executors: Executors | None = None
+        self._schedules: Schedules | None = None
         self._client: Client | None = None
 
     def close(self) -> None:
@@ -54,13 +57,29 @@ class Known:
             ConfigurationError, MissingDependency, TemporaryError: the database cannot be used.
         """
         wanted = list(run_ids)
-        if not wanted or not self._has(LEDGER):
-            return {}
-        if self._ledger is None:
-            from lora_prep.trainers.ledger_rows import LedgerRows
+        ledger = self._open_ledger() if wanted else None
+        return ledger.of_runs(wanted) if ledger else {}
 
-            self._ledger = LedgerRows(self._where)
-        return self._ledger.of_runs(wanted)
+    def charges(self) -> list[Charge]:
+        """Return what every submission was to cost.
+
+        Raises: as `submissions`.
+        """
+        ledger = self._open_ledger()
+        return ledger.charges() if ledger else []
+
+    def schedules(self) -> tuple[Schedule, ...]:
+        """Return every schedule, by name.
+
+        Raises: as `submissions`.
+        """
+        if not self._has(SCHEDULES):
+            return ()
+        if self._schedules is None:
+            from pipelines.schedules import Schedules
+
+            self._schedules = Schedules(self._where)
+        return self._schedules.list()
 
     def flows(self, *run_ids: str, unfinished: bool = False) -> list[Flow]:
         """Return the newest workflow of each run, of all without `run_ids`.
@@ -112,6 +131,13 @@ class Known:
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
 
+    def _open_ledger(self) -> LedgerRows | None:
+        if self._ledger is None and self._has(LEDGER):
+            from lora_prep.trainers.ledger_rows import LedgerRows
+
+            self._ledger = LedgerRows(self._where)
+        return self._ledger
+
     def _open_executors(self) -> Executors:
         if self._executors is None:
             from pipelines.executors import Executors
@@ -135,4 +161,4 @@ def _tables(path: Path) -> frozenset[str]:
             found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             return frozenset(name for (name,) in found)
     except sqlite3.Error:  # whoever opens it next says what is wrong
-        return frozenset({LEDGER, EXECUTORS, WORKFLOWS})
+        return frozenset({LEDGER, EXECUTORS, WORKFLOWS, SCHEDULES})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from pathlib import Path
 
-from lora_prep.embedded import Lock
+from lora_prep.embedded import Lock, is_held
 from lora_prep.errors import ConfigurationError
 from lora_prep.settings import Settings, home_folder
 
@@ -17,6 +18,7 @@ DATABASE = "lora_prep.sqlite"
 SQLITE = "sqlite:///"
 MACHINE = "machine"
 WORKER = "worker.lock"
+MOMENT_S = 0.01
 MOUNTS = Path("/proc/self/mountinfo")
 NETWORKS = {
     "9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre",
@@ -73,16 +75,17 @@ def machine_of(settings: Settings) -> str:
 
 def worker_lock() -> Lock | None:
     """Take the place of this home's worker; None: one is there."""
-    return Lock.try_take(home_folder() / WORKER)
+    path = home_folder() / WORKER
+    lock = Lock.try_take(path)
+    if lock is None:  # who asks whether one is there (`worker_is_here`) holds it for an instant
+        time.sleep(MOMENT_S)
+        lock = Lock.try_take(path)
+    return lock
 
 
 def worker_is_here() -> bool:
     """Whether a worker runs in this home."""
-    lock = worker_lock()
-    if lock is None:
-        return True
-    lock.release()
-    return False
+    return is_held(home_folder() / WORKER)
 
 
 def _folder_of(where: Path | str) -> Path | None:

@@ -45,7 +45,7 @@ RECORD = "run.json"
 LOCK = "lock"
 CANCELLED = "cancelled"
 EVENTS = "events.jsonl"
-TAIL_BYTES = 8192  # the end of it in which its last line lies
+TAIL_BYTES = 8192  # the end of it, in which its last lines lie
 MOMENT_S = 0.01
 _ALONE = threading.local()  # paths: of the runs that this thread has to itself
 
@@ -135,22 +135,25 @@ class Run:
         return os.name != "nt" and is_held(self.path / LOCK)
 
     def last_said(self) -> dict[str, Any] | None:
-        """Return the last event, as events.jsonl has it; only the end of that file is read."""
+        """Return the last event, as events.jsonl has it."""
+        return next(self.said(), None)
+
+    def said(self, tail_bytes: int | None = TAIL_BYTES) -> Iterator[dict[str, Any]]:
+        """Yield the events, the newest first, of the end of events.jsonl; None: of all of it."""
         try:
             with (self.path / EVENTS).open("rb") as file:
                 size_bytes = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size_bytes - TAIL_BYTES))
+                file.seek(0 if tail_bytes is None else max(0, size_bytes - tail_bytes))
                 lines = file.read().splitlines()
         except OSError:
-            return None
+            return
         for line in reversed(lines):
             try:
                 said = json.loads(line)
             except ValueError:  # it is just being written, or the tail begins within it
                 continue
             if isinstance(said, dict) and {"time", "stage", "message"} <= said.keys():
-                return said
-        return None
+                yield said
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -113,6 +113,13 @@ COMMANDS = (
         "Runs that are not finished, and what expires soon.",
     ),
     Command(LOOK, "runs", "", f"{_RUNS}:runs", "Every run, what needs you first."),
+    Command(
+        LOOK,
+        "dashboard",
+        "",
+        "lora_prep.cli.dashboard:dashboard",
+        "Runs, batches, schedules and money on a local page.",
+    ),
     Command(LOOK, "runs prune", "", f"{_RUNS}:runs_prune", "Remove runs that ended long ago."),
     Command(LOOK, "cancel", "RUN", f"{_RUNS}:cancel", "Give a run up; what that does not stop."),
     Command(

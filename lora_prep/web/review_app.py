@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,7 +23,7 @@ from lora_prep.photos import UnreadablePhoto
 from lora_prep.report.text import breakable
 from lora_prep.web.guarded import CHANGE_HEADER, Tokens
 from lora_prep.web.review_page import ALL, Page, facts_of, large_of, page_of, said_of
-from lora_prep.web.serving import environment, static_files
+from lora_prep.web.serving import body_of, environment, static_files
 from lora_prep.workers import core_count
 from pipelines.reviewing import Review, decide, recrop, undo
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Desk", "review_app"]
 
 SIDES_PX = {"small": 320, "large": 1600}
-LARGEST_BODY_BYTES = 1000
 VERDICTS: dict[str, Any] = {"keep": "keep", "leave_out": "leave_out", "measures": None}
 
 Change = Callable[[Review], tuple[Review, int | None]]
@@ -138,14 +136,14 @@ def review_app(desk: Desk, tokens: Tokens) -> Starlette:
         kind: Callable[[int, Mapping[str, str]], Change],
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            asked = await _body(request)
+            asked = await body_of(request)
             change = kind(index_of(request), asked)
             return await run_in_threadpool(changed, change, asked)
 
         return answer
 
     async def take_back(request: Request) -> Response:
-        return await run_in_threadpool(changed, undo, await _body(request))
+        return await run_in_threadpool(changed, undo, await body_of(request))
 
     return Starlette(
         routes=[
@@ -170,17 +168,6 @@ def _filter(asked: Mapping[str, str], page: Page) -> str:
     """Return which cards are shown; what nobody knows shows all."""
     key = asked.get("show", ALL)
     return key if any(key == one.key for one in page.filters) else ALL
-
-
-async def _body(request: Request) -> dict[str, str]:
-    """Return the fields of a form. Ours are short: a longer body is nobody's we know."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_BODY_BYTES:
-            raise HTTPException(413)
-    fields = parse_qs(body.decode("ascii", "replace"), keep_blank_values=True)
-    return {name: values[-1] for name, values in fields.items()}
 
 
 def _box(asked: Mapping[str, str]) -> Box:

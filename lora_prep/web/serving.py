@@ -6,20 +6,23 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from lora_prep.errors import MissingDependency, TemporaryError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from starlette.requests import Request
     from starlette.routing import Route
     from starlette.types import ASGIApp
 
     from lora_prep.web.guarded import Tokens
 
-__all__ = ["environment", "serve_page", "static_files"]
+__all__ = ["body_of", "environment", "serve_page", "static_files"]
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
+LARGEST_BODY_BYTES = 1000
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -40,7 +43,6 @@ def environment(**shared: Any) -> Environment:
 
 def static_files(*names: str) -> list[Route]:
     """Return a route for each of these files of ours; no other can be asked for."""
-    from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
 
@@ -54,6 +56,19 @@ def static_files(*names: str) -> list[Route]:
         return Route(f"/static/{name}", answer)
 
     return [route(name) for name in names]
+
+
+async def body_of(request: Request) -> dict[str, str]:
+    """Return the fields of a form. Ours are short: a longer body is nobody's we know."""
+    from starlette.exceptions import HTTPException
+
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_BODY_BYTES:
+            raise HTTPException(413)
+    fields = parse_qs(body.decode("ascii", "replace"), keep_blank_values=True)
+    return {name: values[-1] for name, values in fields.items()}
 
 
 def serve_page(

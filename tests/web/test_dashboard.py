@@ -1,0 +1,358 @@
+"""The dashboard over HTTP: what it shows, what it begins, what it refuses."""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from lora_prep.settings import load_settings
+from lora_prep.trainers import State
+from lora_prep.web.dashboard_app import Board, dashboard_app
+from lora_prep.web.guarded import CHANGE_HEADER, Guarded, Tokens
+from pipelines.batch import _remember, batch_id
+from pipelines.due import Policy, parse_cron
+from pipelines.places import database_of, machine_of, worker_lock
+from pipelines.runs import new_run
+from pipelines.schedules import Schedules
+from tests.records import LOST, OPENED, in_hand, made, submitted
+from tests.trainer_service.conftest import running_service
+from tests.trainer_service.helpers import KEY, OPTIONS
+
+HOST = "127.0.0.1:8123"
+WAIT_S = 60
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    with closing(Board(load_settings())) as board:
+        yield board
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    return Tokens()
+
+
+@pytest.fixture
+def stranger(board: Board, tokens: Tokens) -> TestClient:
+    guarded = Guarded(dashboard_app(board, tokens), tokens, [HOST], "lora_prep_8123")
+    return TestClient(guarded, base_url=f"http://{HOST}", follow_redirects=False)
+
+
+@pytest.fixture
+def user(stranger: TestClient, tokens: Tokens) -> TestClient:
+    stranger.get(f"/?token={tokens.entry}")
+    stranger.headers[CHANGE_HEADER] = tokens.change
+    return stranger
+
+
+def text(page: str) -> str:
+    """Return a page as it is read: without tags, and without what lies between words."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page.replace("<wbr>", ""))).split())
+
+
+def names(page: str) -> list[str]:
+    return re.findall(r'<th scope="row"><a [^>]*><bdi>(.*?)</bdi>', page.replace("<wbr>", ""))
+
+
+def actions(page: str) -> list[str]:
+    return re.findall(r'id="do-([a-z-]+)"', page)
+
+
+# ── all runs ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_home_without_runs_says_how_to_begin_and_stays_empty(user: TestClient) -> None:
+    said = text(user.get("/").text)
+    assert "nothing needs you" in said.lower()
+    assert "lora-prep run FOLDER" in said
+    assert "lora-prep batch run JOBS" in said
+    assert "lora-prep schedule add" in said
+    assert "0 USD" in said
+    assert not (new_run().path.parents[1] / "lora_prep.sqlite").exists()  # looking makes nothing
+
+
+def test_what_needs_attention_comes_first_and_everything_is_said(user: TestClient) -> None:
+    made("archived", name="ada", training={"prediction_id": "p-1", "price_usd": 4.0})
+    with in_hand(made("submitted", name="ben")):
+        lost = made("submitting", name="cleo", error=LOST, training={"prediction_id": None})
+        submitted(lost, State.UNKNOWN)
+        soon = (datetime.now(UTC) + timedelta(hours=3, minutes=1)).isoformat()
+        made("completed", name="dora", expires_at=soon, training={"price_usd": 4.0})
+        page = user.get("/").text
+    assert names(page) == ["dora", "cleo", "ben", "ada"]
+    said = text(page)
+    assert "2 need you, 1 working" in said
+    assert re.search(r"dora \S+ needs you archive comes next completed \d+ s 3 h 0 min 4 USD", said)
+    assert re.search(r"cleo \S+ needs you Lost\. unknown", said)
+    assert re.search(r"ada \S+ archived archived \d+ s 4 USD", said)
+
+
+def test_runs_are_chosen_by_how_they_stand(user: TestClient) -> None:
+    made("archived", name="ada")
+    made("failed", name="ben", error=LOST)
+    assert names(user.get("/?show=failed").text) == ["ben"]
+    assert names(user.get("/?show=archived").text) == ["ada"]
+    assert names(user.get("/?show=working").text) == []
+    assert len(names(user.get("/?show=<script>&batch=../..").text)) == 2
+
+
+def test_a_hundred_are_shown_and_the_others_when_asked_for(user: TestClient) -> None:
+    for number in range(103):
+        made("archived", name=f"p{number}")
+    page = user.get("/?show=archived").text
+    assert len(names(page)) == 100
+    assert "Show the other 3 runs" in page
+    assert len(names(user.get("/?show=archived&whole=1").text)) == 103
+
+
+def test_names_are_shown_as_they_are_and_harm_nothing(user: TestClient) -> None:
+    run = made("failed", name="<script>alert(1)</script>\u202egpj", error=LOST)
+    for page in (user.get("/").text, user.get(f"/runs/{run.id}").text):
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;" in page
+        assert "\u202e" not in page
+
+
+def test_a_batch_shows_how_its_people_stand_and_leads_to_them(user: TestClient) -> None:
+    ada, ben = made("archived", name="ada"), made("failed", name="ben", error=LOST)
+    made("archived", name="somebody else")
+    jobs = Path("/people/jobs.toml")
+    _remember(jobs, 40.0, {"ada": ada.id, "ben": ben.id, "cleo": "20200101t000000-abcdef"})
+    said = text(user.get("/").text)
+    assert "jobs.toml 1 of 3 archived archived 1 failed 1 1 removed /people/jobs.toml" in said
+    assert "budget 40 USD" in said
+    page = user.get(f"/?batch={batch_id(jobs)}").text
+    assert sorted(names(page)) == ["ada", "ben"]
+    assert names(user.get(f"/?batch={batch_id(jobs)}&show=failed").text) == ["ben"]
+
+
+def test_a_schedule_says_when_it_is_next_and_why_it_will_not_fire(
+    user: TestClient, tmp_path: Path
+) -> None:
+    settings, jobs = load_settings(), tmp_path / "jobs.toml"
+    jobs.write_text("")
+    schedules = Schedules(database_of(settings))
+    how = {"policy": Policy.LATEST, "machine": machine_of(settings), "max_cost_usd": 20.0}
+    schedules.add("nightly", parse_cron("0 2 * * *", "Europe/Berlin"), jobs, **how)  # type: ignore[arg-type]
+    said = text(user.get("/").text)
+    assert re.search(r"nightly 0 2 \* \* \* Europe/Berlin Next \d{4}-\d\d-\d\d 02:00 , last", said)
+    assert "at most 20 USD each time" in said
+    assert "No worker runs here: it fires nothing." in said
+    with worker_lock() or pytest.fail("there is a worker"):
+        said = text(user.get("/").text)
+        assert "A worker runs here" in said
+        assert "fires nothing" not in said
+    jobs.unlink()
+    assert "Its jobs file is not there any more." in text(user.get("/").text)
+    schedules.pause("nightly")
+    assert "Paused" in text(user.get("/").text)
+
+
+def test_a_month_says_what_it_cost_of_its_budget(
+    user: TestClient, monkeypatch: pytest.MonkeyPatch, tokens: Tokens
+) -> None:
+    submitted(made("submitted", name="ada"))
+    submitted(made("submitted", name="ben"))
+    this = f"{datetime.now(UTC):%B %Y}"
+    assert f"{this} 8 USD 2 trainings" in text(user.get("/").text)
+    monkeypatch.setenv("LORA_PREP_TRAINER__MAX_MONTH_USD", "20")
+    with closing(Board(load_settings())) as board:
+        limited = TestClient(dashboard_app(board, tokens))
+        page = limited.get("/").text
+    assert f"{this} 8 USD of 20 USD" in text(page)
+    assert '<progress max="1" value="0.4"' in page
+
+
+def test_news_come_only_when_there_are_some(user: TestClient) -> None:
+    made("archived", name="ada")
+    again = re.search(r'hx-get="(/now[^"]*)"', user.get("/").text)
+    assert again
+    assert user.get(again[1]).status_code == 204
+    made("failed", name="ben", error=LOST)
+    news = user.get(again[1])
+    assert news.status_code == 200
+    assert sorted(names(news.text)) == ["ada", "ben"]
+    assert news.text.startswith('<div id="now"')
+
+
+def test_a_database_that_cannot_be_used_is_told_and_looked_for_again(
+    user: TestClient,
+) -> None:
+    submitted(made("submitted", name="ada"))
+    path = database_of(load_settings())
+    assert isinstance(path, Path)
+    kept = path.read_bytes()
+    path.write_bytes(b"no database" * 100)
+    page = user.get("/").text
+    assert "cannot be used" in page
+    assert 'hx-trigger="every 2s"' in page
+    path.write_bytes(kept)
+    assert names(user.get("/now").text) == ["ada"]
+
+
+# ── one run ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_shows_its_facts_its_log_and_its_report(user: TestClient) -> None:
+    loras = [{"url": "s3://b/x.safetensors", "sha256": "ab" * 32, "bytes": 38_400_000, "rank": 4}]
+    run = made("archived", name="ada", dataset={"images": 16, "bytes": 5_700_000}, loras=loras)
+    lines = [
+        '{"time": "2026-11-26T02:00:0%d+00:00", "stage": "train", "message": "step %d"}' % (n, n)
+        for n in range(3)
+    ]
+    (run.path / "events.jsonl").write_text("\n".join(lines) + '\n{"time": cut')
+    run.report.write_text("<!doctype html><p>The report")
+    page = user.get(f"/runs/{run.id}").text
+    said = text(page)
+    assert "16 trained on, 5.7 MB" in said
+    assert "s3://b/x.safetensors" in page.replace("<wbr>", "")
+    assert said.index("step 2") < said.index("step 0")
+    assert f"lora-prep lora use {run.id}" in said
+    assert f'src="/runs/{run.id}/report"' in page
+    log = user.get(f"/runs/{run.id}/log")
+    assert log.headers["content-type"].startswith("text/plain")
+    assert [line[-6:] for line in log.text.splitlines()] == ["step 0", "step 1", "step 2"]
+    report = user.get(f"/runs/{run.id}/report")
+    assert report.text.endswith("The report")
+    policy = report.headers["content-security-policy"]
+    assert "sandbox" in policy
+    assert "script" not in policy
+    assert "frame-ancestors 'self'" in policy
+    assert "frame-src 'self'" in user.get(f"/runs/{run.id}").headers["content-security-policy"]
+    assert user.get(f"/runs/{run.id}/contact_sheet.jpg").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs/..%2f..%2fetc",
+        "/runs/../../etc/passwd",
+        "/runs/%2e%2e/report",
+        "/runs/{run}/run.json",
+        "/runs/{run}/../../lora_prep.sqlite",
+        "/runs/{run}/..%2frun.json",
+        "/runs/{run}/crops%2f1.jpg",
+        "/runs/20200101t000000-abcdef",
+        "/runs/20200101t000000-abcdef/report",
+        "/static/..%2fdashboard_app.py",
+        "/runs/{run}/ask/prune",
+    ],
+)
+def test_a_path_is_never_taken_from_the_request(path: str, user: TestClient) -> None:
+    run = made("archived", name="ada")
+    answer = user.get(path.format(run=run.id))
+    assert answer.status_code in (404, 405)
+    assert "ada" not in answer.text
+
+
+def test_what_can_be_done_depends_on_how_it_stands(user: TestClient) -> None:
+    assert actions(user.get(f"/runs/{made('archived').id}").text) == []
+    archived = made("archived", training={"prediction_id": "p-1"})
+    assert actions(user.get(f"/runs/{archived.id}").text) == ["archive"]
+    waiting = made("submitted", training={"prediction_id": "p-2"})
+    assert actions(user.get(f"/runs/{waiting.id}").text) == ["resume", "cancel"]
+    assert actions(user.get(f"/runs/{made('failed').id}").text) == ["resume"]
+    lost = made("submitting", error=LOST)
+    submitted(lost, State.UNKNOWN)
+    wanted = ["resume", "found", "not-submitted", "cancel"]
+    assert actions(user.get(f"/runs/{lost.id}").text) == wanted
+    with in_hand(waiting):
+        assert actions(user.get(f"/runs/{waiting.id}").text) == ["cancel"]
+        assert user.get(f"/runs/{waiting.id}/ask/resume").status_code == 404
+        assert user.post(f"/runs/{waiting.id}/resume").status_code == 404
+
+
+def test_giving_up_is_asked_about_and_then_done_by_the_command(user: TestClient) -> None:
+    run = made("submitted", name="ada", training={"price_usd": 4.0})
+    submitted(run)
+    question = text(user.get(f"/runs/{run.id}/ask/cancel").text)
+    assert "may go on at the provider and be billed" in question
+    assert f"lora-prep cancel {run.id}" in question
+    assert not run.is_cancelled
+    begun = user.post(f"/runs/{run.id}/cancel")
+    assert f"lora-prep cancel {run.id} goes on" in text(begun.text)
+    assert user.post(f"/runs/{run.id}/cancel").status_code in (404, 409)  # once is enough
+    until = time.monotonic() + WAIT_S
+    while "is done" not in (said := text(user.get(f"/runs/{run.id}/now").text)):
+        assert time.monotonic() < until, said
+        time.sleep(0.1)
+    assert run.is_cancelled
+    assert "it takes nothing back" in said
+    assert "cancelled" in said
+
+
+@pytest.mark.parametrize("typed", ["", "--not-submitted", "a b", "é", "x" * 200, "a;b"])
+def test_what_is_typed_in_is_an_id_or_nothing(typed: str, user: TestClient, board: Board) -> None:
+    run = made("submitting", error=LOST)
+    submitted(run, State.UNKNOWN)
+    answer = user.post(f"/runs/{run.id}/found", data={"typed": typed})
+    assert answer.status_code == 409
+    assert board.commands.of(run.id) is None
+
+
+def test_nothing_is_changed_without_the_word_of_the_page(
+    stranger: TestClient, tokens: Tokens, board: Board
+) -> None:
+    run = made("submitted", training={"prediction_id": "p-2"})
+    address = f"/runs/{run.id}/cancel"
+    assert stranger.post(address).status_code == 403
+    assert stranger.get(f"/runs/{run.id}").status_code == 403
+    stranger.get(f"/?token={tokens.entry}")
+    assert stranger.post(address).status_code == 403
+    own = {CHANGE_HEADER: tokens.change}
+    assert stranger.post(address, headers=own | {"sec-fetch-site": "cross-site"}).status_code == 403
+    assert stranger.post(address, headers=own | {"origin": "http://evil"}).status_code == 403
+    assert stranger.get(address).status_code == 405
+    assert board.commands.of(run.id) is None
+    assert not run.is_cancelled
+
+
+# ── money ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+def test_what_costs_something_is_asked_about_with_its_price_and_never_costs_more(
+    user: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: Board
+) -> None:
+    options = replace(OPTIONS, price_usd=2, balance_usd=100)
+    with running_service(tmp_path / "service", options=options) as service:
+        url = service.api.base_url
+        opened = {**OPENED, "trainer_url": url, "store": {"url": "embedded"}}
+        run = made("prepared", name="ada", opened=opened)
+        address = f"/runs/{run.id}/ask/resume"
+        question = user.get(address).text
+        assert "no key" in text(question).lower() or "needs a key" in text(question).lower()
+        assert 'type="submit"' not in question
+        monkeypatch.setenv("LORA_PREP_TRAINER__API_KEY", KEY)
+        question = user.get(address).text
+        said = text(question)
+        assert "costs 4 USD. The account holds 100 USD." in said
+        assert f"lora-prep resume {run.id} --yes --max-cost 4" in said
+        assert "Go on for 4 USD" in said
+        assert 'name="agreed" value="4.0"' in question
+        assert user.post(f"/runs/{run.id}/resume", data={"agreed": "all"}).status_code == 409
+        assert board.commands.of(run.id) is None
+        assert service.api.stats()["accepted"] == 0
+    assert "costs" not in text(user.get(address).text)  # nobody is there to say a price
+    assert 'type="submit"' not in user.get(address).text
+
+
+def test_going_on_with_what_was_submitted_agrees_to_no_payment(user: TestClient) -> None:
+    run = made("submitted", training={"prediction_id": "p-2"})
+    question = user.get(f"/runs/{run.id}/ask/resume").text
+    assert "Nothing is paid again." in text(question)
+    assert "--yes" not in question
+    rehearsed = made("prepared")
+    question = user.get(f"/runs/{rehearsed.id}/ask/resume").text
+    assert "Nothing is paid, nothing is trained." in text(question)
+    assert "--yes" not in question
