@@ -20,13 +20,13 @@ class Event:
     """One step of progress.
 
     stage: which part of the chain speaks; message: one short line for people, without secrets;
-    done and total: how far, in `unit`, when that is known; kind "note" is worth keeping on the
-    screen, "progress" may be overwritten by the next.
+    done and total: how far, in `unit`, when that is known. kind: "progress" may be overwritten by
+    the next; a "note" is worth keeping, a "warning" worth acting on; "done" is how a stage ended.
     """
 
     stage: Stage
     message: str
-    kind: Literal["progress", "note"] = "progress"
+    kind: Literal["progress", "note", "warning", "done"] = "progress"
     done: int | None = None
     total: int | None = None
     unit: Literal["items", "bytes", "s"] = "items"

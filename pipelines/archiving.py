@@ -82,7 +82,8 @@ def _kept(training: Training, backends: Backends, on_event: Listener) -> Result:
         facts = lora.facts.words
         checked = "read back" if backends.settings.store.verify == "read" else "its length checked"
         words = f"verified and {checked}" if training.prediction else "archived before"
-        _say(on_event, "archive", f"a LoRA of {facts} is in the bucket, {words}")
+        message = f"a LoRA of {facts} is in the bucket, {words}"
+        on_event(Event("archive", message, kind="done"))
     delete_datasets(run, store, on_event, submission)
     note_cleaned(run.path / FOLDER)
     if backends.settings.trainer.purge_remote and submission.prediction_id:
@@ -191,10 +192,11 @@ def _purge(prediction_id: str, backends: Backends, on_event: Listener) -> None:
     try:
         count = backends.trainer.delete_predictions([prediction_id])
     except LoraPrepError as error:
-        _say(on_event, "clean", f"the training is still at the provider: {error.what} {error.why}")
+        words = f"the training is still at the provider: {error.what} {error.why}"
+        on_event(Event("clean", words, kind="warning"))
     else:
         words = "is deleted at the provider" if count else "was not at the provider any more"
-        _say(on_event, "clean", f"the training {words}")
+        on_event(Event("clean", f"the training {words}", kind="done"))
 
 
 def _training_facts(submission: Submission, run: Run, settings: Settings) -> TrainingFacts:

@@ -139,11 +139,11 @@ def _delete_unsent(run: Run, settings: Settings, on_event: Listener) -> bool | N
                     return delete_datasets(run, store, on_event)
         except TemporaryError:
             if time.monotonic() > until or not run.is_held:
-                on_event(Event("clean", LEFT, kind="note"))
+                on_event(Event("clean", LEFT, kind="warning"))
                 return False
             time.sleep(TRY_S)
         except LoraPrepError as error:
-            on_event(Event("clean", f"{LEFT} {error.what}", kind="note"))
+            on_event(Event("clean", f"{LEFT} {error.what}", kind="warning"))
             return False
 
 

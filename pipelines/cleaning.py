@@ -37,9 +37,9 @@ def delete_datasets(
         except LoraPrepError as error:
             gone = False
             message = f"the photos are still in the bucket, delete {key} by hand: {error.what}"
+            on_event(Event("clean", message, kind="warning"))
         else:
-            message = "the data set zip is deleted from the bucket"
-        on_event(Event("clean", message, kind="note"))
+            on_event(Event("clean", "the data set zip is deleted from the bucket", kind="done"))
     return gone
 
 

@@ -266,4 +266,4 @@ def _tell_of_unknown(
     if unknown := len(set(overrides) - known):
         photos = "photo that is" if unknown == 1 else "photos that are"
         message = f"the overrides name {unknown} {photos} not in this folder"
-        on_event(Event("prepare", message, kind="note"))
+        on_event(Event("prepare", message, kind="warning"))

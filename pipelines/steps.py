@@ -341,7 +341,8 @@ def _prepared(
         bundle = _packed(run, inspected, crops)
     run.update(status="prepared", dataset=_dataset_facts(bundle))
     tell(run)
-    _say(on_event, "prepare", f"{len(crops)} photos cropped, {bundle.size_bytes / 1e6:.1f} MB")
+    message = f"{len(crops)} photos cropped, {bundle.size_bytes / 1e6:.1f} MB"
+    on_event(Event("prepare", message, kind="done"))
     for sentence in selection.advice:
         _say(on_event, "prepare", sentence)
     return Dataset(run, inspected, crops, bundle)

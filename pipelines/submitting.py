@@ -452,7 +452,8 @@ def once_more(
     if not may_submit_once_more(run, path, backends.ledger):
         raise error
     delete_datasets(run, backends.store, on_event)  # the next one has a key of its own
-    _say(on_event, "train", f"{error.why} Uploading and submitting it once more.")
+    message = f"{error.why} Uploading and submitting it once more."
+    on_event(Event("train", message, kind="warning"))
     run.update(status="prepared", error=None)
 
 

@@ -405,7 +405,7 @@ class _Chain:
             if error := self.place.failures.get(self.task.run):  # else it looks as if it hung
                 words = f"{error.what} Trying again in {pause_s:g} s."
                 spoken = SPOKEN.get(name, "train")
-                self.place.on_event(self.task.run, Event(spoken, words, kind="note"))
+                self.place.on_event(self.task.run, Event(spoken, words, kind="warning"))
             self.sleep(pause_s)
             pause_s = min(pause_s * GROWTH, PAUSE_MAX_S)
 

@@ -43,7 +43,8 @@ def put_dataset(
             stored = put_into_bucket(run, path, sha256, backends.store, attempt)
             upload = Upload(run, sha256, attempt, stored, path=path)
             place = stored.bucket
-    _say(on_event, "upload", f"{path.stat().st_size / 1e6:.1f} MB to {place}")
+    message = f"{path.stat().st_size / 1e6:.1f} MB to {place}"
+    on_event(Event("upload", message, kind="done"))
     return upload
 
 

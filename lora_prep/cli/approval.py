@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from lora_prep.cli.session import Session
 from lora_prep.errors import Declined
 from pipelines.submitting import Approve
@@ -20,16 +18,13 @@ def approval(session: Session, *, yes: bool) -> Approve:
         session.say(price)
         if yes:
             return
-        if session.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not session.can_ask:
             raise Declined(
                 "The training was not submitted: nobody agreed to pay for it.",
                 why=f"{price} There is no terminal to ask at.",
                 fix="Add --yes, perhaps with --max-cost USD.",
             )
-        session.progress.close()
-        sys.stderr.write("Submit it? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        if not session.agrees("Submit it?"):
             raise Declined(
                 "The training was not submitted.", why="You said no.", fix="Nothing was paid."
             )

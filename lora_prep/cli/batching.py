@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,7 +126,7 @@ def train_plan(
     session.result = lambda: _result(plan, ended)
 
     def on_event(run_id: str, event: Event) -> None:
-        if event.kind == "note" and run_id in names and len(names) <= FEW:
+        if event.kind != "progress" and run_id in names and len(names) <= FEW:
             session.say(f"{shown(names[run_id])}: {event.stage}: {event.message}")
 
     def on_end(name: str, flow: Flow) -> None:
@@ -179,16 +178,13 @@ def _ask(plan: Plan, session: Session, *, yes: bool) -> None:
     if plan.price_usd == 0 or yes or not plan.to_do:
         return
     price = "nobody tells what" if plan.price_usd is None else f"{plan.price_usd:g} USD"
-    if session.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not session.can_ask:
         raise Declined(
             "The batch was not submitted: nobody agreed to pay for it.",
             why=f"It costs {price}. There is no terminal to ask at.",
             fix="Add --yes, perhaps with --max-cost USD.",
         )
-    session.progress.close()
-    sys.stderr.write(f"Train {len(plan.to_do)} people, {price}? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    if not session.agrees(f"Train {len(plan.to_do)} people, {price}?"):
         raise Declined("The batch was not submitted.", why="You said no.", fix="Nothing was paid.")
 
 

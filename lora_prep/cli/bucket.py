@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from lora_prep.cli.flags import StoreFlags, settings_flags
-from lora_prep.cli.session import SessionParameter
+from lora_prep.cli.session import Session, SessionParameter
 from lora_prep.errors import ConfigurationError, Declined
 from lora_prep.settings import EMBEDDED, PROVIDER_STORE, load_settings
 from lora_prep.stores import (
@@ -73,7 +72,7 @@ def store_lifecycle(
             session.answer("The rules are there already.")
             return
         session.say(change)
-        _ask(session.json, yes=yes)
+        _ask(session, yes=yes)
         set_lifecycle(bucket, merged)
         session.answer("The rules are set.")
 
@@ -127,16 +126,14 @@ def _difference(before: Sequence[Any], after: Sequence[Any]) -> str:
     return "\n".join(lines)
 
 
-def _ask(as_json: bool, *, yes: bool) -> None:
+def _ask(session: Session, *, yes: bool) -> None:
     if yes:
         return
-    if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not session.can_ask:
         raise Declined(
             "The rules were not set: nobody agreed.",
             why="There is no terminal to ask at.",
             fix="Add --yes.",
         )
-    sys.stderr.write("Set them? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    if not session.agrees("Set them?"):
         raise Declined("The rules were not set.", why="You said no.", fix="Nothing was changed.")

@@ -94,18 +94,19 @@ def plan(
     planned = steps.plan(prepared, settings)
     session.result = lambda: {**_inspected(this), **planned}
     request = planned["request"]
-    session.answer(
-        f"data set  {planned['dataset']['images']} crops, "
-        f"{planned['dataset']['bytes'] / 1e6:.1f} MB\n"
-        f"store     {planned['store']}\n"
-        f"request   {request['method']} {request['base_url']}{request['path']}"
+    dataset_mb = planned["dataset"]["bytes"] / 1e6
+    balance_usd = planned["balance_usd"]
+    session.facts(
+        [
+            ("data set", f"{planned['dataset']['images']} crops, {dataset_mb:.1f} MB"),
+            ("store", planned["store"]),
+            ("request", f"{request['method']} {request['base_url']}{request['path']}"),
+            *(("", f"{name}: {value}") for name, value in request["body"].items()),
+            ("price", _price(planned)),
+            *([] if balance_usd is None else [("balance", f"{balance_usd:g} USD")]),
+            ("report", this.report),
+        ]
     )
-    for name, value in request["body"].items():
-        session.answer(f"          {name}: {value}")
-    session.answer(f"price     {_price(planned)}")
-    if planned["balance_usd"] is not None:
-        session.answer(f"balance   {planned['balance_usd']:g} USD")
-    session.answer(f"report    {this.report}")
     if planned["refused"]:
         session.say(f"`run` would stop here: {planned['refused']}")
 
@@ -126,8 +127,8 @@ def inspect(
     _answer_verdicts(session, selection)
     for sentence in selection.advice:
         session.say(sentence)
-    session.answer(f"report     {this.report}")
-    session.answer(f"overrides  {overrides_path(home_folder(), folder)}")
+    overrides = overrides_path(home_folder(), folder)
+    session.facts([("report", this.report), ("overrides", overrides)])
     require_enough(selection)
 
 
@@ -164,7 +165,7 @@ def prepare(
     finally:
         part.unlink(missing_ok=True)
     session.result = lambda: {**_inspected(this), "zip": str(output)}
-    session.answer(f"zip     {output}\nreport  {this.report}")
+    session.facts([("zip", output), ("report", this.report)])
 
 
 def _price(planned: dict[str, Any]) -> str:

@@ -55,9 +55,8 @@ def run_durably(run: Run, settings: Settings, session: Session, payment: Payment
         raise error_of(error)
     if record.get("status") != "archived":
         raise without_lora(ended) if ended else cancelled(run.id)
-    for lora in record["loras"]:
-        session.answer(f"lora    {lora['url']}")
-    session.answer(f"report  {run.report}")
+    loras = [("lora", lora["url"]) for lora in record["loras"]]
+    session.facts([*loras, ("report", run.report)])
 
 
 def _here(run: Run, task: Task, settings: Settings, session: Session, approve: Approve) -> None:

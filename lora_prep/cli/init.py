@@ -65,12 +65,11 @@ def init(
 
 def _answers(session: Session, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the settings that were given or answered, by section."""
-    asking = not session.json and sys.stdin.isatty() and sys.stderr.isatty()
     values: dict[str, dict[str, Any]] = {}
     for section, name, question in QUESTIONS:
         rehearses = "url" not in values.get("store", {}) and section + name != "storeurl"
         value = given.get(name)
-        if value is None and asking and not (rehearses and name in REHEARSING):
+        if value is None and session.can_ask and not (rehearses and name in REHEARSING):
             value = _ask(section, name, question)
         if value not in (None, "", EMBEDDED):
             values.setdefault(section, {})[name] = value

@@ -1,18 +1,23 @@
-"""Draw progress on stderr: one live line on a terminal, plain lines elsewhere."""
+"""Where progress goes: to a line for each stage on a terminal, to plain lines elsewhere."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, Protocol
 
 from lora_prep.events import Event
 
-__all__ = ["Progress", "make_progress"]
+__all__ = ["Ending", "PlainLines", "Progress", "make_progress"]
+
+Ending = Literal["done", "failed", "stopped"]
+
+CANNOT_REDRAW = {"dumb", "unknown"}  # values of TERM
 
 
 class Progress(Protocol):
-    """Where events go: a live line, or plain lines."""
+    """Shows events, and leaves the screen to whoever else writes on it."""
 
     def show(self, event: Event) -> None:
         """Show an event."""
@@ -20,14 +25,23 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """Print one line that stays."""
 
-    def close(self) -> None:
-        """Leave the screen clean."""
+    def settle(self) -> None:
+        """Leave the stages shown so far as done: an answer comes next."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Take what moves off the screen for the time of a block."""
+
+    def end(self, ending: Ending) -> None:
+        """Leave what runs as it ended; nothing moves from here on."""
 
 
 def make_progress() -> Progress:
-    """Return the live line when stderr is a terminal that can redraw, else plain lines."""
-    live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return LiveLine() if live else PlainLines()
+    """Return lines that are redrawn where stderr is a terminal that can do so, else plain ones."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") in CANNOT_REDRAW:
+        return PlainLines()
+    from lora_prep.cli.terminal import StageLines  # it needs rich
+
+    return StageLines()
 
 
 class PlainLines:
@@ -39,7 +53,7 @@ class PlainLines:
     def show(self, event: Event) -> None:
         """Print the event unless it only counts on."""
         now = (event.stage, event.message)
-        if event.kind == "note" or now != self._last:
+        if event.kind != "progress" or now != self._last:
             self.say(f"{event.stage}: {event.message}")
         self._last = now
 
@@ -49,52 +63,12 @@ class PlainLines:
         sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stderr.flush()
 
-    def close(self) -> None:
+    def settle(self) -> None:
+        """Nothing is redrawn."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Nothing moves."""
+        return nullcontext()
+
+    def end(self, ending: Ending) -> None:
         """Nothing is left on the screen."""
-
-
-class LiveLine:
-    """For terminals: one line that is redrawn, above it the notes that stay."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, highlight=False)  # honours NO_COLOR
-        self._status = self._console.status("")
-        self._shown = False
-
-    def show(self, event: Event) -> None:
-        """Redraw the line, or print a note above it."""
-        from rich.markup import escape
-
-        if event.kind == "note":
-            self._console.print(f"[green]✓[/green] {event.stage:<8} {escape(event.message)}")
-            return
-        if not self._shown:
-            self._status.start()
-            self._shown = True
-        self._status.update(f"{event.stage:<8} {escape(event.message)}{_amount(event)}")
-
-    def say(self, text: str) -> None:
-        """Print one line that stays."""
-        self._console.print(text, markup=False)
-
-    def close(self) -> None:
-        """Take the live line away."""
-        if self._shown:
-            self._status.stop()
-            self._shown = False
-
-
-def _amount(event: Event) -> str:
-    if event.done is None:
-        return ""
-    match event.unit:
-        case "s":
-            minutes, seconds = divmod(event.done, 60)
-            return f", {minutes} min {seconds} s" if minutes else f", {seconds} s"
-        case "bytes":
-            total = f" of {event.total / 1e6:.0f}" if event.total else ""
-            return f", {event.done / 1e6:.0f}{total} MB"
-        case "items":
-            return f", {event.done} of {event.total}" if event.total else f", {event.done}"

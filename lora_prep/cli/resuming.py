@@ -175,7 +175,7 @@ def _resume_all(sections: steps.Sections, session: Session, *, yes: bool) -> Non
         return
 
     def on_event(run_id: str, event: Event) -> None:
-        if event.kind == "note":
+        if event.kind != "progress":
             session.say(f"{names.get(run_id, run_id)}: {event.stage}: {event.message}")
 
     def on_end(left: Left) -> None:

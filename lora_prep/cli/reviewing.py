@@ -49,7 +49,7 @@ def review(
     folder = folder_of(run) if run else folder
     settings = settings_of(run, flags) if run else load_settings(flags)
     reviewed = open_review(folder, settings, session.on_event)
-    session.progress.close()
+    session.progress.settle()
 
     def opened(address: str) -> None:
         session.say(f"Review {folder} at {address}")
@@ -70,8 +70,8 @@ def review(
         "usable": len(chosen.usable),
         "selected": len(chosen.kept),
     }
-    session.answer(f"usable     {len(chosen.usable)} of {chosen.needed} needed")
-    session.answer(f"overrides  {now.file}")
+    usable = f"{len(chosen.usable)} of {chosen.needed} needed"
+    session.facts([("usable", usable), ("overrides", now.file)])
 
 
 def _serve(

@@ -89,7 +89,7 @@ def screen(session: Session) -> Iterator[Show]:
     from rich.console import Console
     from rich.live import Live
 
-    session.progress.close()
+    session.progress.settle()
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
         yield lambda rows: live.update(_live_table(rows), refresh=True)
 

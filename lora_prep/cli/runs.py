@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -224,14 +223,11 @@ def _remote(done: Any) -> str:
 def _ask(session: Session, question: str, *, yes: bool) -> None:
     if yes:
         return
-    if session.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not session.can_ask:
         raise Declined(
             "Nothing was removed: nobody agreed.",
             why="There is no terminal to ask at.",
             fix="Add --yes.",
         )
-    session.progress.close()
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    if not session.agrees(question):
         raise Declined("Nothing was removed.", why="You said no.", fix="Nothing was changed.")

@@ -158,7 +158,7 @@ def worker(
     names: dict[str, str] = {}
 
     def on_event(run_id: str, event: Event) -> None:
-        if event.kind == "note":
+        if event.kind != "progress":
             who = names.get(run_id) or run_at(run_id).record().get("name", "")
             names[run_id] = who
             session.say(f"{run_id}  {shown(who)}: {event.stage}: {event.message}")

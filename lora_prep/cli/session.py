@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from json import dumps
 from typing import Annotated, Any, TextIO
 
@@ -42,7 +42,7 @@ class Session:
 
     def on_event(self, event: Event) -> None:
         """Draw progress on stderr."""
-        self.progress.show(event)
+        self.progress.show(replace(event, message=shown(event.message)))
 
     def say(self, text: str) -> None:
         """Say one line to the person, on stderr."""
@@ -51,14 +51,50 @@ class Session:
     def answer(self, text: str) -> None:
         """Print data for people on stdout; with --json it is left to the object."""
         if not self.json:
-            self.progress.close()
+            self.progress.settle()
             _write(sys.stdout, f"{text}\n")
+
+    def answer_so_far(self, text: str) -> None:
+        """Print data while the stage that gives it goes on."""
+        if not self.json:
+            with self.progress.held():
+                _write(sys.stdout, f"{text}\n")
+                sys.stdout.flush()
+
+    def facts(self, facts: Sequence[tuple[str, object]]) -> None:
+        """Print labelled values on stdout, aligned; on a terminal they are set off."""
+        width = max(len(label) for label, _ in facts) + 2
+        if not self.json and sys.stdout and sys.stdout.isatty():
+            from lora_prep.cli.terminal import print_facts  # it needs rich
+
+            self.progress.settle()
+            print_facts(facts, width)
+        else:
+            self.answer("\n".join(f"{label:<{width}}{value}" for label, value in facts))
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is somebody at a terminal who may be asked."""
+        return not self.json and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def agrees(self, question: str) -> bool:
+        """Ask the person at the terminal; what is not a yes is a no."""
+        with self.progress.held():
+            sys.stderr.write(f"{question} [y/N] ")
+            sys.stderr.flush()
+            answer = sys.stdin.readline()
+            if not answer.endswith("\n"):  # Ctrl-D: the terminal has begun no new line
+                sys.stderr.write("\n")
+            return answer.strip().lower() in {"y", "yes"}
 
     def run(self, command: Callable[[], None]) -> int:
         """Run a command, print what it has to say, and return the exit status."""
         self._set_up_logging()
         try:
-            status = self._run(command)
+            try:
+                status = self._run(command)
+            finally:
+                self.progress.end("failed")  # nothing moves any more, whatever ended it
             if sys.stdout:
                 sys.stdout.flush()
         except OSError:
@@ -78,12 +114,12 @@ class Session:
             raise
         except Exception as error:  # noqa: BLE001  the last door: never a bare traceback
             return self._fail(unforeseen(error).to_json(), UNEXPECTED)
-        self.progress.close()
+        self.progress.end("done")
         self._print_object(self.result())
         return self.status
 
     def _fail(self, error: Mapping[str, str | bool], status: int) -> int:
-        self.progress.close()
+        self.progress.end("stopped" if status == INTERRUPTED else "failed")
         if self.debug:
             _write(sys.stderr, redact_lines(traceback.format_exc()))
         four_lines = [error["message"], error["why"], error["fix"], f"[{error['code']}]"]
@@ -97,11 +133,26 @@ class Session:
             _write(sys.stdout, dumps(value, indent=2) + "\n")
 
     def _set_up_logging(self) -> None:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _Said(self.progress)
         handler.addFilter(RedactingFilter())
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         level = logging.INFO if self.debug else logging.ERROR
         logging.basicConfig(handlers=[handler], level=level, force=True)
+
+
+class _Said(logging.Handler):
+    """Says log records as everything else is said, so that they do not cut through a live line."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one record."""
+        try:
+            self._progress.say(self.format(record))
+        except Exception:  # noqa: BLE001  as every handler of logging: no record ends a command
+            self.handleError(record)
 
 
 SessionParameter = Annotated[Session, Parameter(parse=False)]

@@ -57,7 +57,8 @@ def archive_verify(*, store: StoreFlags = StoreFlags(), session: SessionParamete
     with connect_store(load_settings(settings_flags(store)), session.on_event) as bucket:
         for one in verify_archives(bucket, session.on_event):
             found.append(one)
-            session.answer(f"{one.state:<10}  {one.url}")
+            session.answer_so_far(f"{one.state:<10}  {one.url}")
+    session.progress.settle()
     counts = Counter(one.state for one in found)
     if bad := len(found) - counts["sound"]:
         kinds = ", ".join(f"{count} {state}" for state, count in counts.items() if state != "sound")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import pytest
 
 from tests.cli.command import SAMPLE_DATA, Done, command, lora_prep
 from tests.cli.schemas import valid
+from tests.cli.terminal import terminal
 from tests.pipelines.conftest import NOW, Paid
 from tests.trainer_service.conftest import running_service
 from tests.trainer_service.helpers import KEY, OPTIONS, jpeg, zip_of
@@ -51,23 +49,12 @@ def data_url(folder: Path) -> str:
     return lora_prep("upload", path).stdout.strip()
 
 
-def at_a_terminal(typed: str, *arguments: str | Path) -> tuple[int, str]:
+def at_a_terminal(typed: str, *arguments: str | Path) -> tuple[int, list[str]]:
     """Run a command at a terminal of its own, with an answer typed; return status and screen."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(command(*arguments), stdin=theirs, stderr=theirs, stdout=theirs)
-    os.close(theirs)
-    screen = b""
-    answered = False
-    while True:
-        try:
-            screen += os.read(ours, 4096)
-        except OSError:  # the other end is closed
-            break
-        if b"[y/N]" in screen and not answered:
-            os.write(ours, typed.encode() + b"\n")
-            answered = True
-    os.close(ours)
-    return process.wait(60), screen.decode()
+    with terminal(*command(*arguments)) as shown:
+        shown.until("[y/N]")
+        shown.type(f"{typed}\n")
+        return shown.ended(), shown.lines
 
 
 def test_the_price_is_shown_and_nothing_is_paid_unasked(trainer: Paid) -> None:
@@ -84,7 +71,10 @@ def test_the_price_is_shown_and_nothing_is_paid_unasked(trainer: Paid) -> None:
         valid(refused.json, "run")
     status, screen = at_a_terminal("n", "run", ADA)
     assert status == 9
-    assert "costs 4 USD" in screen
+    assert [line[:11] for line in screen[:4]] == [
+        "✓ prepare  ", "The trainin", "Submit it? ", "The trainin",
+    ]  # fmt: skip
+    assert "costs 4 USD" in screen[1]
     assert trainer.accepted == 0
     status, screen = at_a_terminal("y", "run", ADA)
     assert status == 0, screen

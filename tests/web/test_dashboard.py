@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -206,9 +207,10 @@ def test_a_database_that_cannot_be_used_is_told_and_looked_for_again(
 def test_a_run_shows_its_facts_its_log_and_its_report(user: TestClient) -> None:
     loras = [{"url": "s3://b/x.safetensors", "sha256": "ab" * 32, "bytes": 38_400_000, "rank": 4}]
     run = made("archived", name="ada", dataset={"images": 16, "bytes": 5_700_000}, loras=loras)
+    times = [f"2026-11-26T02:00:0{number}+00:00" for number in range(3)]
     lines = [
-        '{"time": "2026-11-26T02:00:0%d+00:00", "stage": "train", "message": "step %d"}' % (n, n)
-        for n in range(3)
+        json.dumps({"time": time, "stage": "train", "message": f"step {number}"})
+        for number, time in enumerate(times)
     ]
     (run.path / "events.jsonl").write_text("\n".join(lines) + '\n{"time": cut')
     run.report.write_text("<!doctype html><p>The report")
