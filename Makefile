@@ -38,6 +38,7 @@ bench: .venv/dev.stamp
 pictures: .venv/dev.stamp
 	$(BIN)/python tools/pictures.py
 	$(BIN)/python tools/page_pictures.py
+	$(BIN)/python tools/terminal_picture.py
 
 clean:
 	rm -rf .venv build dist
