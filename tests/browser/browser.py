@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Error, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
 
 NOBODY = 65534
+AXE = Path(__file__).with_name("axe.min.js")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -64,3 +65,25 @@ def opened_browser(executable: str, **options: Any) -> Iterator[BrowserContext]:
                 context.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def faults(page: Page) -> list[str]:
+    """Return what axe finds on a page.
+
+    It comes by the debugger, so that the page's policy may forbid every script, as it should.
+    """
+    page.evaluate(f"{AXE.read_text(encoding='utf-8')}; 0")
+    result = page.evaluate("axe.run()")
+    return [
+        f"{one['id']}: {node['html'][:120]}"
+        for one in result["violations"]
+        for node in one["nodes"]
+    ]
+
+
+def narrow(page: Page) -> bool:
+    """Whether nothing has to be scrolled sideways."""
+    wide: bool = page.evaluate(
+        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    )
+    return not wide

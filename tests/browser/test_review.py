@@ -17,14 +17,13 @@ from playwright.sync_api import Page, expect
 
 from lora_prep.embedded import stop_services
 from lora_prep.selection import Override, overrides_path, read_overrides
+from tests.browser.browser import faults, narrow
 from tests.browser.conftest import FOREIGN
 from tests.browser.pages import reviewed
 from tests.cli.command import lora_prep
 
 pytestmark = pytest.mark.slow
 
-AXE = Path(__file__).with_name("axe.min.js")
-BAD = {"serious", "critical"}
 THIRD, NEAR, NO_FACE = 2, 20, 21
 WAIT_S = 10
 
@@ -191,7 +190,7 @@ def crop_of(decided: list[Override]) -> list[int] | None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing_serious(
+def test_axe_finds_nothing(
     scheme: str, width: int, browse: Callable[..., Page], address: str
 ) -> None:
     page = browse(address, scheme=scheme, width=width)
@@ -211,25 +210,6 @@ def test_axe_finds_nothing_serious(
     page.locator("#close").click()
     assert narrow(page)
     assert found == {"grid": [], "large": [], "compare": [], "no face": []}
-
-
-def faults(page: Page) -> list[str]:
-    page.evaluate(f"{AXE.read_text(encoding='utf-8')}; 0")
-    result = page.evaluate("axe.run()")
-    return [
-        f"{one['id']}: {node['html'][:120]}"
-        for one in result["violations"]
-        if one["impact"] in BAD
-        for node in one["nodes"]
-    ]
-
-
-def narrow(page: Page) -> bool:
-    """Whether nothing has to be scrolled sideways."""
-    wide: bool = page.evaluate(
-        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    )
-    return not wide
 
 
 def test_where_the_focus_is_can_be_seen(browse: Callable[..., Page], address: str) -> None:
