@@ -65,7 +65,7 @@ def _dataset_rows(record: dict[str, Any]) -> list[Fact]:
         return []
     return [
         Fact("Training set", f"{dataset['images']} crops, {dataset['bytes'] / 1e6:.1f} MB"),
-        Fact("Zip sha256", dataset["sha256"]),
+        Fact("Zip SHA-256", dataset["sha256"]),
         *([Fact("Uploaded as", dataset["object"])] if dataset.get("object") else ()),
     ]
 

@@ -68,7 +68,7 @@ def page_of(address: str, scheme: str, size: dict[str, int]) -> Iterator[Page]:
 
 def decide(page: Page) -> None:
     """Make some decisions by hand, so that they are in the picture."""
-    for index, key in ((2, "x"), (19, "k")):
+    for index, key in ((2, "x"), (6, "k")):
         page.locator(f"#open-{index}").focus()
         page.keyboard.press(key)
         page.locator(f"#card-{index} .hand").wait_for()

@@ -22,7 +22,7 @@ DARK = "--blink-settings=preferredColorScheme=0"
 SHOTS = {  # name: width and height in CSS pixels, pixels each of them gets, a flag more
     "report_light": (1280, 2075, 1, ()),
     "report_dark": (1280, 2075, 1, (DARK,)),
-    "report_phone": (390, 1700, 2, ()),
+    "report_phone": (390, 1814, 2, ()),
 }
 JPEG_QUALITY = 85
 

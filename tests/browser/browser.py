@@ -81,9 +81,7 @@ def faults(page: Page) -> list[str]:
     ]
 
 
-def narrow(page: Page) -> bool:
-    """Whether nothing has to be scrolled sideways."""
-    wide: bool = page.evaluate(
-        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    )
-    return not wide
+def narrow(page: Page, part: str = "html") -> bool:
+    """Whether nothing has to be scrolled sideways on a page, or in a part of it."""
+    fits: bool = page.locator(part).evaluate("one => one.scrollWidth <= one.clientWidth")
+    return fits

@@ -204,6 +204,10 @@ def test_axe_finds_nothing(
     page.locator("#compare").click()
     expect(page.locator(".compare")).to_be_visible()
     found["compare"] = faults(page)
+    compared = page.locator(".compare > li")
+    tops = compared.evaluate_all("all => all.map(one => one.getBoundingClientRect().top)")
+    assert tops.count(tops[0]) == (len(tops) if width == 1280 else 2)  # so many side by side
+    assert narrow(page, ".compare")
     page.locator("#close").click()
     page.locator(f"#open-{NO_FACE}").click()
     found["no face"] = faults(page)
