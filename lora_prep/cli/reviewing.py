@@ -51,11 +51,11 @@ def review(
     reviewed = open_review(folder, settings, session.on_event)
     session.progress.settle()
 
-    def opened(address: str) -> None:
+    def opened(address: str, once: str) -> None:
         session.say(f"Review {folder} at {address}")
         session.say("Ctrl-C ends it; every decision is saved at once.")
         if sys.stdout.isatty() and not no_browser and not session.json:
-            webbrowser.open(address)
+            webbrowser.open(once)
 
     with tempfile.TemporaryDirectory(prefix="lora-prep-") as temporary:  # 0700
         pictures = reviewed.looked.cache or AnalysisCache(Path(temporary), "")
@@ -75,7 +75,7 @@ def review(
 
 
 def _serve(
-    reviewed: Review, pictures: AnalysisCache, port: int, on_open: Callable[[str], None]
+    reviewed: Review, pictures: AnalysisCache, port: int, on_open: Callable[[str, str], None]
 ) -> Review:
     """Serve the page until Ctrl-C, and return the review as it is then."""
     desk = None

@@ -2,7 +2,9 @@
 
 A page on loopback can be reached by every program and every web page that the user has open. So:
 
-- nobody without the token, which the address that is opened carries once and a cookie from then on;
+- nobody without a token, which the address carries at first and a cookie from then on. The address
+  that is printed can be used again. The one that the browser is started with stands on a command
+  line, which other accounts can read: it works once, and only until somebody has come in;
 - no other host name, which a foreign page could let lead here (DNS rebinding);
 - no change that another page asks for: it carries the page's own token, and the browser's word
   where the request comes from;
@@ -25,6 +27,10 @@ __all__ = ["CHANGE_HEADER", "Guarded", "Tokens"]
 
 CHANGE_HEADER = "x-change-token"
 SAFE = {"GET", "HEAD"}
+SPENT = (
+    "This address worked once, and somebody has come in. Open the one that lora-prep printed: it "
+    "works again. If it was not you who came in, end lora-prep and begin anew."
+)
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -38,19 +44,35 @@ HEADERS = {
 
 
 class Tokens:
-    """The random words of one server: one that lets in, one that lets change."""
+    """The random words of one server: one that lets in, one that does so once, one for changes."""
 
     def __init__(self) -> None:
         self.entry = secrets.token_urlsafe(32)
+        self.once = secrets.token_urlsafe(32)
         self.change = secrets.token_urlsafe(32)
+        self._spent = False
 
     def lets_in(self, word: str) -> bool:
-        """Whether a word is the one that lets in."""
-        return hmac.compare_digest(word.encode(), self.entry.encode())
+        """Whether a word is the one that lets in, again and again."""
+        return _same(word, self.entry)
+
+    def admits(self, word: str) -> bool:
+        """Whether a word of an address lets in; if it does, the one that does so once is spent."""
+        admitted = self.lets_in(word) or (_same(word, self.once) and not self._spent)
+        self._spent |= admitted
+        return admitted
+
+    def is_spent(self, word: str) -> bool:
+        """Whether a word is the one that let in once, and does not any more."""
+        return _same(word, self.once) and self._spent
 
     def lets_change(self, word: str) -> bool:
         """Whether a word is the one that lets change."""
-        return hmac.compare_digest(word.encode(), self.change.encode())
+        return _same(word, self.change)
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
 
 
 class Guarded:
@@ -89,20 +111,26 @@ class Guarded:
         headers = Headers(scope=scope)
         if headers.get("host", "").lower() not in self._hosts:
             return _refused("This address is not this page's.")
-        if scope["method"] in SAFE and (entering := self._entering(scope)):
+        known = self._tokens.lets_in(self._presented(headers))
+        if scope["method"] in SAFE and (entering := self._entering(scope, known)):
             return entering
-        if not self._tokens.lets_in(self._presented(headers)):
+        if not known:
             return _refused("Open the address that lora-prep printed; it holds the key.")
         if scope["method"] not in SAFE and not self._is_own_change(headers):
             return _refused("Another page asked for this change.")
         return None
 
-    def _entering(self, scope: Scope) -> Response | None:
-        """Turn the token of the address into a cookie, so that it leaves the address bar."""
+    def _entering(self, scope: Scope, known: bool) -> Response | None:
+        """Turn the token of the address into a cookie, so that it leaves the address bar.
+
+        Who has the cookie is let in with a spent token, too: it may be a tab that is loaded again.
+        """
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         words = query.pop("token", [])
-        if not words or not self._tokens.lets_in(words[0]):
+        if not words:
             return None
+        if not self._tokens.admits(words[0]) and not known:
+            return _refused(SPENT) if self._tokens.is_spent(words[0]) else None
         rest = urlencode(query, doseq=True)
         answer = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), status_code=303)
         answer.set_cookie(

@@ -75,9 +75,12 @@ def serve_page(
     make_app: Callable[[Tokens], ASGIApp],
     *,
     port: int = 0,
-    on_open: Callable[[str], None],
+    on_open: Callable[[str, str], None],
 ) -> None:
-    """Serve until Ctrl-C; on_open gets the address that lets in, once it can be asked.
+    """Serve until Ctrl-C; on_open is told where, once it can be asked.
+
+    It gets the address that lets in, to be printed, and one that does so once, for the browser's
+    command line, which other accounts can read.
 
     port: 0 takes a free one. Only this machine can reach it.
 
@@ -110,6 +113,7 @@ def serve_page(
         hosts = [f"{LOOPBACK}:{taken}", f"localhost:{taken}"]
         app = Guarded(make_app(tokens), tokens, hosts, cookie=f"lora_prep_{taken}")
         listening.listen()  # from here on a browser waits instead of being refused
-        on_open(f"http://{LOOPBACK}:{taken}/?token={tokens.entry}")
+        page = f"http://{LOOPBACK}:{taken}/?token="
+        on_open(page + tokens.entry, page + tokens.once)
         config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False)
         uvicorn.Server(config).run(sockets=[listening])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from lora_prep.selection import overrides_path
@@ -59,3 +62,36 @@ def test_it_serves_until_it_is_ended(ending: signal.Signals, tmp_path: Path) -> 
     home = Path(os.environ["LORA_PREP_HOME"])
     assert answer["overrides"] == str(overrides_path(home, SAMPLE_DATA / "nine"))
     assert (answer["usable"], answer["needed"], answer["selected"]) == (9, 10, 0)
+
+
+@pytest.mark.slow
+def test_the_browser_is_opened_with_a_token_that_works_once(tmp_path: Path) -> None:
+    opened, browser = tmp_path / "opened", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$@" > {opened}.part && mv {opened}.part {opened}\n')
+    browser.chmod(0o700)
+    terminal, inside = pty.openpty()
+    server = subprocess.Popen(
+        command("review", SAMPLE_DATA / "nine"),
+        env=os.environ | {"BROWSER": str(browser)},
+        stdout=inside,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(inside)
+    assert server.stderr
+    try:
+        printed = next(filter(None, (re.search(r"http\S+", line) for line in server.stderr)))[0]
+        until = time.monotonic() + WAIT_S
+        while not opened.exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        once = opened.read_text().strip()
+        assert urlsplit(once)[:3] == urlsplit(printed)[:3]
+        assert once != printed
+        statuses = [httpx.get(url).status_code for url in (once, once, printed, printed)]
+        assert statuses == [303, 403, 303, 303]
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(WAIT_S) == 0
+        server.stderr.close()
+        os.close(terminal)

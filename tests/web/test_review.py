@@ -6,17 +6,17 @@ import io
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
-from starlette.testclient import TestClient
 
 from lora_prep.selection import Override, read_overrides
 from lora_prep.web.guarded import CHANGE_HEADER, Guarded, Tokens
 from lora_prep.web.review_app import Desk, review_app
 from tests.sample import a_finding, a_judged_face
+from tests.web.asking import HOST, asking
 from tests.web.reviews import a_review, a_review_of, pictures
 
-HOST = "127.0.0.1:8123"
 COPY, FAR, LANDSCAPE, NO_IMAGE = 9, 10, 11, 13
 
 
@@ -36,13 +36,13 @@ def tokens() -> Tokens:
 
 
 @pytest.fixture
-def stranger(desk: Desk, tokens: Tokens) -> TestClient:
+def stranger(desk: Desk, tokens: Tokens) -> httpx.Client:
     guarded = Guarded(review_app(desk, tokens), tokens, [HOST], "lora_prep_8123")
-    return TestClient(guarded, base_url=f"http://{HOST}", follow_redirects=False)
+    return asking(guarded)
 
 
 @pytest.fixture
-def user(stranger: TestClient, tokens: Tokens) -> TestClient:
+def user(stranger: httpx.Client, tokens: Tokens) -> httpx.Client:
     stranger.get(f"/?token={tokens.entry}")
     stranger.headers[CHANGE_HEADER] = tokens.change
     return stranger
@@ -52,7 +52,7 @@ def cards(html: str) -> list[int]:
     return [int(number) for number in re.findall(r'<li id="card-(\d+)"', html)]
 
 
-def test_every_file_has_a_card_and_the_meter_counts(user: TestClient) -> None:
+def test_every_file_has_a_card_and_the_meter_counts(user: httpx.Client) -> None:
     page = user.get("/").text
 
     assert cards(page) == list(range(15))
@@ -61,13 +61,13 @@ def test_every_file_has_a_card_and_the_meter_counts(user: TestClient) -> None:
     assert re.search(r"No face <span class=\"number\">2<", page)
 
 
-def test_a_filter_shows_its_cards_and_an_unknown_one_all(user: TestClient) -> None:
+def test_a_filter_shows_its_cards_and_an_unknown_one_all(user: httpx.Client) -> None:
     assert cards(user.get("/grid?show=no_face").text) == [LANDSCAPE, 12]
     assert cards(user.get("/?show=alike").text) == [1, COPY]
     assert len(cards(user.get("/grid?show=<script>").text)) == 15
 
 
-def test_a_decision_is_saved_and_what_changed_comes_back(user: TestClient, file: Path) -> None:
+def test_a_decision_is_saved_and_what_changed_comes_back(user: httpx.Client, file: Path) -> None:
     answer = user.post("/photos/2/verdict", data={"verdict": "leave_out"})
 
     assert answer.status_code == 200
@@ -82,14 +82,14 @@ def test_a_decision_is_saved_and_what_changed_comes_back(user: TestClient, file:
     assert "There is nothing to undo." in user.post("/undo").text
 
 
-def test_a_decision_in_vain_says_why(user: TestClient) -> None:
+def test_a_decision_in_vain_says_why(user: httpx.Client) -> None:
     answer = user.post(f"/photos/{FAR}/verdict", data={"verdict": "keep"}).text
 
     assert "Left out all the same: " in answer
     assert "37 px high (limit 233)" in answer
 
 
-def test_the_large_view_has_its_numbers_and_its_box(user: TestClient) -> None:
+def test_the_large_view_has_its_numbers_and_its_box(user: httpx.Client) -> None:
     page = user.get("/photos/0").text
 
     assert 'data-least="512"' in page
@@ -102,7 +102,7 @@ def test_the_large_view_has_its_numbers_and_its_box(user: TestClient) -> None:
     assert "exact_duplicate_of_ada_02.jpg" in compared
 
 
-def test_a_crop_is_fitted_saved_and_taken_away(user: TestClient, file: Path) -> None:
+def test_a_crop_is_fitted_saved_and_taken_away(user: httpx.Client, file: Path) -> None:
     box = {"left": "-50", "top": "99999", "side": "3", "view": "0"}
     answer = user.post("/photos/0/crop", data=box)
 
@@ -129,13 +129,13 @@ def test_a_crop_is_fitted_saved_and_taken_away(user: TestClient, file: Path) -> 
     ],
 )
 def test_what_is_not_understood_changes_nothing(
-    path: str, data: dict[str, str], status: int, user: TestClient, file: Path
+    path: str, data: dict[str, str], status: int, user: httpx.Client, file: Path
 ) -> None:
     assert user.post(path, data=data).status_code == status
     assert not file.exists()
 
 
-def test_pictures_are_made_once_in_a_closed_cache(user: TestClient, tmp_path: Path) -> None:
+def test_pictures_are_made_once_in_a_closed_cache(user: httpx.Client, tmp_path: Path) -> None:
     for size, longest in (("small", 320), ("large", 1600)):
         answer = user.get(f"/photos/0/{size}.jpg")
         assert answer.headers["content-type"] == "image/jpeg"
@@ -166,14 +166,14 @@ def test_pictures_are_made_once_in_a_closed_cache(user: TestClient, tmp_path: Pa
         "/sample_data/nine/ada_01.jpg",
     ],
 )
-def test_no_path_of_a_request_reaches_a_file(path: str, user: TestClient) -> None:
+def test_no_path_of_a_request_reaches_a_file(path: str, user: httpx.Client) -> None:
     answer = user.get(path)
     assert answer.status_code == 404
     assert b"root:" not in answer.content
 
 
 def test_nobody_sees_or_changes_anything_without_the_token(
-    stranger: TestClient, tokens: Tokens, file: Path
+    stranger: httpx.Client, tokens: Tokens, file: Path
 ) -> None:
     for path in ("/", "/photos/0", "/photos/0/small.jpg", "/static/review.js"):
         assert stranger.get(path).status_code == 403
@@ -190,7 +190,7 @@ def test_nobody_sees_or_changes_anything_without_the_token(
     assert stranger.get("/photos/0/verdict", headers=own).status_code == 405
 
 
-def test_what_cannot_be_saved_is_said_and_not_done(user: TestClient, file: Path) -> None:
+def test_what_cannot_be_saved_is_said_and_not_done(user: httpx.Client, file: Path) -> None:
     file.write_text("[[")
     answer = user.post("/photos/0/verdict", data={"verdict": "keep"})
     assert answer.status_code == 409
@@ -206,7 +206,7 @@ def test_a_file_name_is_shown_and_never_obeyed(tmp_path: Path) -> None:
     name = "<img src=x onerror=alert(1)>'\"\u202e{{7*7}}.jpg"
     review = a_review_of((a_finding(name),), tmp_path / "overrides.toml")
     app = review_app(Desk(review, pictures(tmp_path)), Tokens())
-    client = TestClient(app)
+    client = asking(app)
     pages = [client.get("/").text, client.get("/photos/0").text]
     pages.append(client.post("/photos/0/verdict", data={"verdict": "keep"}).text)
     for page in pages:
@@ -215,7 +215,7 @@ def test_a_file_name_is_shown_and_never_obeyed(tmp_path: Path) -> None:
         assert "{{7*7}}" in page
 
 
-def test_no_page_has_a_script_or_a_style_in_it(user: TestClient) -> None:
+def test_no_page_has_a_script_or_a_style_in_it(user: httpx.Client) -> None:
     for path in ("/", "/photos/0", f"/photos/{COPY}/compare"):
         page = user.get(path).text
         assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?! src=)|javascript:", page)
@@ -227,7 +227,7 @@ def test_two_people_are_said_and_what_to_do(tmp_path: Path) -> None:
         for index in range(24)
     )
     desk = Desk(a_review_of(seen, tmp_path / "overrides.toml"), pictures(tmp_path))
-    page = TestClient(review_app(desk, Tokens())).get("/").text
+    page = asking(review_app(desk, Tokens())).get("/").text
     assert "Two people are in this folder" in page
     assert "--reference PHOTO" in page
 
@@ -235,7 +235,7 @@ def test_two_people_are_said_and_what_to_do(tmp_path: Path) -> None:
 def test_of_more_than_are_wanted_the_rest_is_spare(tmp_path: Path) -> None:
     seen = tuple(a_finding(f"{index:02}.jpg") for index in range(33))
     desk = Desk(a_review_of(seen, tmp_path / "overrides.toml"), pictures(tmp_path))
-    client = TestClient(review_app(desk, Tokens()))
+    client = asking(review_app(desk, Tokens()))
     page = client.get("/").text
     assert "<b>33</b> of 10 needed" in page
     assert "The best and most varied 30 are trained on." in page
