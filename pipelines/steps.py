@@ -412,6 +412,7 @@ def _record_selection(run: Run, selection: Selection, **facts: Any) -> None:
         report=str(run.report),
         inspection={
             **selection.to_json(run.report),
+            "folder": _spelled_out(selection.folder),  # whoever reviews it may stand elsewhere
             "overrides": str(overrides_path(home_folder(), selection.folder)),
         },
         **facts,

@@ -88,10 +88,11 @@ def keep_drawing(
     for verdict in drawing.selection.verdicts:
         if verdict.photo:
             _keep_thumbnail(verdict.photo, thumbnails, preview_of)
+    photos = drawing.selection.folder.absolute()  # whoever draws it may stand elsewhere
     values = {
         "schema": SCHEMA,
         "selection": {
-            **asdict(replace(drawing.selection, verdicts=())),
+            **asdict(replace(drawing.selection, folder=photos, verdicts=())),
             "verdicts": [asdict(_bare(verdict)) for verdict in drawing.selection.verdicts],
         },
         "crops": [_crop_to_json(crop, folder) for crop in drawing.crops],

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from lora_prep.errors import ConfigurationError
 from lora_prep.model import Box, Decision, Reason, ReasonCode
+from lora_prep.report import read_drawing
 from lora_prep.selection import Override, read_overrides
 from lora_prep.settings import load_settings
+from pipelines import steps
 from pipelines.preparing import inspect_folder
 from pipelines.reviewing import (
     Review,
@@ -25,7 +27,7 @@ from pipelines.reviewing import (
     undo,
 )
 from pipelines.runs import new_run
-from tests.sample import SAMPLE_DATA, a_finding, a_judged_face, examples
+from tests.sample import SAMPLE_DATA, a_finding, a_judged_face, examples, textured
 from tests.web.reviews import a_review_of
 
 BLURRED = Reason(ReasonCode.BLURRED, "Blurred.", 21, 40, "sharpness")
@@ -192,3 +194,22 @@ def test_a_run_names_its_folder_and_how_it_judged() -> None:
     run.update(opened={"folder": "s3://bucket/ada"})
     with pytest.raises(ConfigurationError, match="cannot be reviewed"):
         folder_of(run)
+
+
+def test_a_folder_that_was_named_from_nearby_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, elsewhere, run = tmp_path / "photos", tmp_path / "elsewhere", new_run()
+    photos.mkdir()
+    elsewhere.mkdir()
+    textured((96, 96)).save(photos / "a.png")
+    monkeypatch.chdir(photos)
+    steps.inspect(".", run=run)
+    monkeypatch.chdir(elsewhere)
+
+    review = open_review(folder_of(run), settings_of(run, {}))
+
+    assert review.looked.folder == photos
+    drawing = read_drawing(run.path)
+    assert drawing
+    assert drawing.selection.folder == photos
