@@ -172,6 +172,7 @@ def test_links_that_are_all_dead_are_given_up_for_now(tmp_path: Path) -> None:
     assert len(server.requests) == QUICK.dead_links
 
 
+@pytest.mark.slow  # a second and a half each
 @pytest.mark.parametrize("fault", [Close(10), Status(503), Stall(10)])
 def test_what_never_comes_ends_at_the_deadline(fault: Fault, tmp_path: Path) -> None:
     told: list[Event] = []

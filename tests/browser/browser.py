@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
 
 NOBODY = 65534
 AXE = Path(__file__).with_name("axe.min.js")
@@ -32,6 +33,8 @@ def opened_browser(executable: str, **options: Any) -> Iterator[BrowserContext]:
     Chromium has a sandbox only for an ordinary user: where the tests run as root it is started as
     nobody, who owns the profile.
     """
+    from playwright.sync_api import Error, sync_playwright
+
     folder = Path(tempfile.mkdtemp(prefix="browser-"))
     try:
         profile = folder / "profile"

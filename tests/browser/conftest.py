@@ -3,13 +3,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 from tests.browser.browser import found_browser, opened_browser
 from tests.browser.pages import mixed_folder, reviewed
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 WAIT_MS = 15_000  # the machine may be busy
 FOREIGN = "evil.example"

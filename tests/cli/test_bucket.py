@@ -160,6 +160,7 @@ def test_init_writes_settings_without_secrets_and_never_over_others(home: Path) 
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_init_asks_again_what_does_not_fit(own_place: None, tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{closed_port()}"
     typed = ["my-bucket", "s3://my-bucket", "127.0.0.1", nobody, "", "", "cheap", "5"]

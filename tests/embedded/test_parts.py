@@ -139,6 +139,7 @@ def test_children_inherit_only_what_they_need(monkeypatch: pytest.MonkeyPatch) -
     assert environment["no_proxy"] == "intranet,127.0.0.1"
 
 
+@pytest.mark.slow
 def test_only_who_fetches_sees_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://user:word@proxy:3128")
     folder = ServicesFolder.make(tmp_path)
@@ -156,6 +157,7 @@ def test_only_who_fetches_sees_the_proxy(tmp_path: Path, monkeypatch: pytest.Mon
     assert folder.log("trainer").read_text() == "http://user:word@proxy:3128\n"
 
 
+@pytest.mark.slow
 def test_a_stop_succeeds_on_a_full_disk_and_leaves_nothing(tmp_path: Path) -> None:
     folder = ServicesFolder.make(tmp_path)
     folder.held.touch()
@@ -173,6 +175,7 @@ def test_a_stop_succeeds_on_a_full_disk_and_leaves_nothing(tmp_path: Path) -> No
     assert {path.name for path in folder.path.iterdir() if path.is_file()} == {"gate.lock"}
 
 
+@pytest.mark.slow
 def test_a_child_that_keeps_dying_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +195,7 @@ def test_a_child_that_keeps_dying_is_given_up(
     assert folder.log("store").read_text().count("no luck") == 5
 
 
+@pytest.mark.slow
 def test_a_child_that_does_not_listen_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -234,6 +234,7 @@ def lives(pid: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_killed_with_all_that_it_started(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -259,6 +260,7 @@ def test_one_that_hangs_is_killed_with_all_that_it_started(
     assert not any(map(lives, pids))
 
 
+@pytest.mark.slow
 def test_one_that_leaves_a_child_behind_is_not_waited_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -196,6 +196,7 @@ def test_a_run_names_its_folder_and_how_it_judged() -> None:
         folder_of(run)
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_named_from_nearby_is_found_from_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,15 +186,15 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 
 def test_each_folder_has_a_file_of_its_own(tmp_path: Path) -> None:
-    for name in ("ada", "ben"):
+    for name in ("anna", "ben"):
         (tmp_path / name).mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "ada")
-    ada, ben, link = (overrides_path(tmp_path, tmp_path / one) for one in ("ada", "ben", "link"))
+    (tmp_path / "link").symlink_to(tmp_path / "anna")
+    anna, ben, link = (overrides_path(tmp_path, tmp_path / one) for one in ("anna", "ben", "link"))
 
-    assert ada.parent == tmp_path / "overrides"
-    assert ada == link == overrides_path(tmp_path, tmp_path / "ben" / ".." / "ada")
-    assert ada != ben
-    assert "ada" not in ada.name
+    assert anna.parent == tmp_path / "overrides"
+    assert anna == link == overrides_path(tmp_path, tmp_path / "ben" / ".." / "anna")
+    assert anna != ben
+    assert "anna" not in anna.name
 
 
 def test_a_folder_whose_name_is_no_utf_8_has_one_too(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from tests.sample import a_finding, a_judged_face
 from tests.web.asking import HOST, asking
 from tests.web.reviews import a_review, a_review_of, pictures
 
+pytestmark = pytest.mark.slow  # the real models are loaded and run
+
 COPY, FAR, LANDSCAPE, NO_IMAGE = 9, 10, 11, 13
 
 
