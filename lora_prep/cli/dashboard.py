@@ -48,11 +48,11 @@ def dashboard(
         board = Board(settings)
         return dashboard_app(board, tokens)
 
-    def opened(address: str) -> None:
+    def opened(address: str, once: str) -> None:
         session.say(f"The dashboard is at {address}")
         session.say("Ctrl-C ends it; what it has begun goes on.")
         if sys.stdout.isatty() and not no_browser and not session.json:
-            webbrowser.open(address)
+            webbrowser.open(once)
 
     session.result = lambda: {"schema": 1, "going_on": board.commands.going_on if board else 0}
     with suppress(KeyboardInterrupt):  # how it ends

@@ -65,13 +65,16 @@ def test_it_serves_until_it_is_ended(ending: signal.Signals, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_browser_is_opened_with_a_token_that_works_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [("review", SAMPLE_DATA / "nine"), ("dashboard",)])
+def test_the_browser_is_opened_with_a_token_that_works_once(
+    page: tuple[str | Path, ...], tmp_path: Path
+) -> None:
     opened, browser = tmp_path / "opened", tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$@" > {opened}.part && mv {opened}.part {opened}\n')
     browser.chmod(0o700)
     terminal, inside = pty.openpty()
     server = subprocess.Popen(
-        command("review", SAMPLE_DATA / "nine"),
+        command(*page),
         env=os.environ | {"BROWSER": str(browser)},
         stdout=inside,
         stderr=subprocess.PIPE,

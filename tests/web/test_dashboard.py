@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
-from starlette.testclient import TestClient
 
 from lora_prep.settings import load_settings
 from lora_prep.trainers import State
@@ -27,8 +27,8 @@ from pipelines.schedules import Schedules
 from tests.records import LOST, OPENED, in_hand, made, submitted
 from tests.trainer_service.conftest import running_service
 from tests.trainer_service.helpers import KEY, OPTIONS
+from tests.web.asking import HOST, asking
 
-HOST = "127.0.0.1:8123"
 WAIT_S = 60
 
 
@@ -44,13 +44,13 @@ def tokens() -> Tokens:
 
 
 @pytest.fixture
-def stranger(board: Board, tokens: Tokens) -> TestClient:
+def stranger(board: Board, tokens: Tokens) -> httpx.Client:
     guarded = Guarded(dashboard_app(board, tokens), tokens, [HOST], "lora_prep_8123")
-    return TestClient(guarded, base_url=f"http://{HOST}", follow_redirects=False)
+    return asking(guarded)
 
 
 @pytest.fixture
-def user(stranger: TestClient, tokens: Tokens) -> TestClient:
+def user(stranger: httpx.Client, tokens: Tokens) -> httpx.Client:
     stranger.get(f"/?token={tokens.entry}")
     stranger.headers[CHANGE_HEADER] = tokens.change
     return stranger
@@ -72,7 +72,7 @@ def actions(page: str) -> list[str]:
 # ── all runs ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_home_without_runs_says_how_to_begin_and_stays_empty(user: TestClient) -> None:
+def test_a_home_without_runs_says_how_to_begin_and_stays_empty(user: httpx.Client) -> None:
     said = text(user.get("/").text)
     assert "nothing needs you" in said.lower()
     assert "lora-prep run FOLDER" in said
@@ -82,7 +82,7 @@ def test_a_home_without_runs_says_how_to_begin_and_stays_empty(user: TestClient)
     assert not (new_run().path.parents[1] / "lora_prep.sqlite").exists()  # looking makes nothing
 
 
-def test_what_needs_attention_comes_first_and_everything_is_said(user: TestClient) -> None:
+def test_what_needs_attention_comes_first_and_everything_is_said(user: httpx.Client) -> None:
     made("archived", name="ada", training={"prediction_id": "p-1", "price_usd": 4.0})
     with in_hand(made("submitted", name="ben")):
         lost = made("submitting", name="cleo", error=LOST, training={"prediction_id": None})
@@ -98,7 +98,7 @@ def test_what_needs_attention_comes_first_and_everything_is_said(user: TestClien
     assert re.search(r"ada \S+ archived archived \d+ s 4 USD", said)
 
 
-def test_runs_are_chosen_by_how_they_stand(user: TestClient) -> None:
+def test_runs_are_chosen_by_how_they_stand(user: httpx.Client) -> None:
     made("archived", name="ada")
     made("failed", name="ben", error=LOST)
     assert names(user.get("/?show=failed").text) == ["ben"]
@@ -107,7 +107,7 @@ def test_runs_are_chosen_by_how_they_stand(user: TestClient) -> None:
     assert len(names(user.get("/?show=<script>&batch=../..").text)) == 2
 
 
-def test_a_hundred_are_shown_and_the_others_when_asked_for(user: TestClient) -> None:
+def test_a_hundred_are_shown_and_the_others_when_asked_for(user: httpx.Client) -> None:
     for number in range(103):
         made("archived", name=f"p{number}")
     page = user.get("/?show=archived").text
@@ -116,7 +116,7 @@ def test_a_hundred_are_shown_and_the_others_when_asked_for(user: TestClient) -> 
     assert len(names(user.get("/?show=archived&whole=1").text)) == 103
 
 
-def test_names_are_shown_as_they_are_and_harm_nothing(user: TestClient) -> None:
+def test_names_are_shown_as_they_are_and_harm_nothing(user: httpx.Client) -> None:
     run = made("failed", name="<script>alert(1)</script>\u202egpj", error=LOST)
     for page in (user.get("/").text, user.get(f"/runs/{run.id}").text):
         assert "<script>alert" not in page
@@ -124,7 +124,7 @@ def test_names_are_shown_as_they_are_and_harm_nothing(user: TestClient) -> None:
         assert "\u202e" not in page
 
 
-def test_a_batch_shows_how_its_people_stand_and_leads_to_them(user: TestClient) -> None:
+def test_a_batch_shows_how_its_people_stand_and_leads_to_them(user: httpx.Client) -> None:
     ada, ben = made("archived", name="ada"), made("failed", name="ben", error=LOST)
     made("archived", name="somebody else")
     jobs = Path("/people/jobs.toml")
@@ -138,7 +138,7 @@ def test_a_batch_shows_how_its_people_stand_and_leads_to_them(user: TestClient) 
 
 
 def test_a_schedule_says_when_it_is_next_and_why_it_will_not_fire(
-    user: TestClient, tmp_path: Path
+    user: httpx.Client, tmp_path: Path
 ) -> None:
     settings, jobs = load_settings(), tmp_path / "jobs.toml"
     jobs.write_text("")
@@ -160,7 +160,7 @@ def test_a_schedule_says_when_it_is_next_and_why_it_will_not_fire(
 
 
 def test_a_month_says_what_it_cost_of_its_budget(
-    user: TestClient, monkeypatch: pytest.MonkeyPatch, tokens: Tokens
+    user: httpx.Client, monkeypatch: pytest.MonkeyPatch, tokens: Tokens
 ) -> None:
     submitted(made("submitted", name="ada"))
     submitted(made("submitted", name="ben"))
@@ -168,13 +168,13 @@ def test_a_month_says_what_it_cost_of_its_budget(
     assert f"{this} 8 USD 2 trainings" in text(user.get("/").text)
     monkeypatch.setenv("LORA_PREP_TRAINER__MAX_MONTH_USD", "20")
     with closing(Board(load_settings())) as board:
-        limited = TestClient(dashboard_app(board, tokens))
+        limited = asking(dashboard_app(board, tokens))
         page = limited.get("/").text
     assert f"{this} 8 USD of 20 USD" in text(page)
     assert '<progress max="1" value="0.4"' in page
 
 
-def test_news_come_only_when_there_are_some(user: TestClient) -> None:
+def test_news_come_only_when_there_are_some(user: httpx.Client) -> None:
     made("archived", name="ada")
     again = re.search(r'hx-get="(/now[^"]*)"', user.get("/").text)
     assert again
@@ -187,7 +187,7 @@ def test_news_come_only_when_there_are_some(user: TestClient) -> None:
 
 
 def test_a_database_that_cannot_be_used_is_told_and_looked_for_again(
-    user: TestClient,
+    user: httpx.Client,
 ) -> None:
     submitted(made("submitted", name="ada"))
     path = database_of(load_settings())
@@ -204,7 +204,7 @@ def test_a_database_that_cannot_be_used_is_told_and_looked_for_again(
 # ── one run ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_run_shows_its_facts_its_log_and_its_report(user: TestClient) -> None:
+def test_a_run_shows_its_facts_its_log_and_its_report(user: httpx.Client) -> None:
     loras = [{"url": "s3://b/x.safetensors", "sha256": "ab" * 32, "bytes": 38_400_000, "rank": 4}]
     run = made("archived", name="ada", dataset={"images": 16, "bytes": 5_700_000}, loras=loras)
     times = [f"2026-11-26T02:00:0{number}+00:00" for number in range(3)]
@@ -250,14 +250,14 @@ def test_a_run_shows_its_facts_its_log_and_its_report(user: TestClient) -> None:
         "/runs/{run}/ask/prune",
     ],
 )
-def test_a_path_is_never_taken_from_the_request(path: str, user: TestClient) -> None:
+def test_a_path_is_never_taken_from_the_request(path: str, user: httpx.Client) -> None:
     run = made("archived", name="ada")
     answer = user.get(path.format(run=run.id))
     assert answer.status_code in (404, 405)
     assert "ada" not in answer.text
 
 
-def test_what_can_be_done_depends_on_how_it_stands(user: TestClient) -> None:
+def test_what_can_be_done_depends_on_how_it_stands(user: httpx.Client) -> None:
     assert actions(user.get(f"/runs/{made('archived').id}").text) == []
     archived = made("archived", training={"prediction_id": "p-1"})
     assert actions(user.get(f"/runs/{archived.id}").text) == ["archive"]
@@ -274,7 +274,7 @@ def test_what_can_be_done_depends_on_how_it_stands(user: TestClient) -> None:
         assert user.post(f"/runs/{waiting.id}/resume").status_code == 404
 
 
-def test_giving_up_is_asked_about_and_then_done_by_the_command(user: TestClient) -> None:
+def test_giving_up_is_asked_about_and_then_done_by_the_command(user: httpx.Client) -> None:
     run = made("submitted", name="ada", training={"price_usd": 4.0})
     submitted(run)
     question = text(user.get(f"/runs/{run.id}/ask/cancel").text)
@@ -294,7 +294,7 @@ def test_giving_up_is_asked_about_and_then_done_by_the_command(user: TestClient)
 
 
 @pytest.mark.parametrize("typed", ["", "--not-submitted", "a b", "é", "x" * 200, "a;b"])
-def test_what_is_typed_in_is_an_id_or_nothing(typed: str, user: TestClient, board: Board) -> None:
+def test_what_is_typed_in_is_an_id_or_nothing(typed: str, user: httpx.Client, board: Board) -> None:
     run = made("submitting", error=LOST)
     submitted(run, State.UNKNOWN)
     answer = user.post(f"/runs/{run.id}/found", data={"typed": typed})
@@ -303,7 +303,7 @@ def test_what_is_typed_in_is_an_id_or_nothing(typed: str, user: TestClient, boar
 
 
 def test_nothing_is_changed_without_the_word_of_the_page(
-    stranger: TestClient, tokens: Tokens, board: Board
+    stranger: httpx.Client, tokens: Tokens, board: Board
 ) -> None:
     run = made("submitted", training={"prediction_id": "p-2"})
     address = f"/runs/{run.id}/cancel"
@@ -324,7 +324,7 @@ def test_nothing_is_changed_without_the_word_of_the_page(
 
 @pytest.mark.slow
 def test_what_costs_something_is_asked_about_with_its_price_and_never_costs_more(
-    user: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: Board
+    user: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: Board
 ) -> None:
     options = replace(OPTIONS, price_usd=2, balance_usd=100)
     with running_service(tmp_path / "service", options=options) as service:
@@ -349,7 +349,7 @@ def test_what_costs_something_is_asked_about_with_its_price_and_never_costs_more
     assert 'type="submit"' not in user.get(address).text
 
 
-def test_going_on_with_what_was_submitted_agrees_to_no_payment(user: TestClient) -> None:
+def test_going_on_with_what_was_submitted_agrees_to_no_payment(user: httpx.Client) -> None:
     run = made("submitted", training={"prediction_id": "p-2"})
     question = user.get(f"/runs/{run.id}/ask/resume").text
     assert "Nothing is paid again." in text(question)
