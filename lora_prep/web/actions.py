@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lora_prep.errors import Declined, LoraPrepError
@@ -56,9 +56,14 @@ FOUND = Action("found", "It was submitted", asks="The training's id at the provi
 NOT_SENT = Action("not-submitted", "It was not submitted", grave=True)
 
 
-def actions_of(row: Row) -> tuple[Action, ...]:
-    """Return what can be done with a run now, what is most likely wanted first."""
+def actions_of(row: Row, doing: Sequence[str] = ()) -> tuple[Action, ...]:
+    """Return what can be done with a run now, what is most likely wanted first.
+
+    doing: the command that just goes on for it; while it does, giving up is all that is left.
+    """
     found = []
+    if doing:
+        return () if row.ended or doing[0] == CANCEL.key else (CANCEL,)
     if row.here and not row.held and _may_go_on(row):
         found.append(RESUME)
     if row.here and row.is_lost:

@@ -47,10 +47,10 @@ class Begun:
 
 
 class Commands:
-    """The last command of each run; one at a time."""
+    """The last command of each run; one at a time, but that each of them can be given up."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, Begun] = {}
+        self._begun: dict[str, Begun] = {}  # by run; one that was given up ends by itself
         self._lock = threading.Lock()
 
     def begin(self, run_id: str, words: Sequence[str]) -> Begun:
@@ -64,7 +64,7 @@ class Commands:
         """
         with self._lock:
             last = self._begun.get(run_id)
-            if last and last.status is None:
+            if last and last.status is None and ("cancel" not in words or "cancel" in last.words):
                 raise TemporaryError(
                     "Another command goes on for this run.",
                     why=f"lora-prep {' '.join(last.words)}",

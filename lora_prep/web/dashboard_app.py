@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
+from markupsafe import escape
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -24,7 +25,7 @@ from lora_prep.errors import ConfigurationError, LoraPrepError
 from lora_prep.report.text import breakable, visible
 from lora_prep.settings import Settings
 from lora_prep.web.actions import Action, actions_of, command_of, question_of, spoken
-from lora_prep.web.begun import Commands
+from lora_prep.web.begun import Begun, Commands
 from lora_prep.web.dashboard_page import (
     ALL,
     Chosen,
@@ -60,7 +61,10 @@ FRAMING = {
 
 @dataclass(frozen=True, slots=True)
 class OneRun:
-    """What the page of a run shows. log: time and words, the newest first; report: its state."""
+    """What the page of a run shows.
+
+    log: time and words, the newest first; report: its state; begun: the last command for it.
+    """
 
     row: Row
     line: Line
@@ -68,6 +72,15 @@ class OneRun:
     log: tuple[tuple[str, str], ...]
     report: str
     actions: tuple[Action, ...]
+    begun: Begun | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a page shows now: its title and its HTML."""
+
+    title: str
+    html: str
 
 
 class Board:
@@ -123,6 +136,7 @@ class Board:
         Raises: as `row`.
         """
         row, run = self.row(run_id), run_by_id(run_id)
+        begun = self.commands.of(run_id)
         return OneRun(
             row=row,
             line=line_of(row),
@@ -131,7 +145,8 @@ class Board:
             if run
             else (),
             report=_state_of_report(run) if run else "",
-            actions=actions_of(row),
+            actions=actions_of(row, begun.words if begun and begun.status is None else ()),
+            begun=begun,
         )
 
 
@@ -145,25 +160,27 @@ def dashboard_app(board: Board, tokens: Tokens) -> Starlette:
     def draw(name: str, **values: Any) -> str:
         return templates.get_template(f"dashboard/{name}.html").render(**values)
 
-    def now_of_all(chosen: Chosen) -> str:
+    def now_of_all(chosen: Chosen) -> Drawn:
         try:
-            return draw("overview", page=board.overview(chosen))
+            page = board.overview(chosen)
         except LoraPrepError as error:
-            return draw("trouble", error=error)
+            return Drawn("Runs", draw("trouble", error=error))
+        return Drawn(page.summary, draw("overview", page=page))
 
-    def now_of_one(run_id: str, one: OneRun | None = None) -> str:
+    def now_of_one(run_id: str) -> Drawn:
         try:
-            one = one or board.one(run_id)
+            one = board.one(run_id)
         except LoraPrepError as error:
-            return draw("trouble", error=error)
-        begun = board.commands.of(run_id)
+            return Drawn(run_id, draw("trouble", error=error))
         facts = run_facts(one.row, one.record)
-        return draw("run_now", one=one, facts=facts, begun=begun, spoken=spoken)
+        html = draw("run_now", one=one, facts=facts, spoken=spoken)
+        return Drawn(f"{one.line.state.value}: {one.line.name}", html)
 
     def whole(request: Request) -> Response:
         chosen = _chosen(request)
-        now = _refreshing(now_of_all(chosen), chosen.address("/now"))
-        return HTMLResponse(draw("page", now=now))
+        now = now_of_all(chosen)
+        part = _refreshing(now, chosen.address("/now"))
+        return HTMLResponse(draw("page", title=now.title, now=part))
 
     def refreshed(request: Request) -> Response:
         chosen = _chosen(request)
@@ -171,9 +188,9 @@ def dashboard_app(board: Board, tokens: Tokens) -> Starlette:
 
     def run_page(request: Request) -> Response:
         run_id = _known(board, request)
-        one = board.one(run_id)
-        now = _refreshing(now_of_one(run_id, one), f"/runs/{run_id}/now")
-        return HTMLResponse(draw("run", one=one, now=now), headers=FRAMING)
+        one, now = board.one(run_id), now_of_one(run_id)
+        part = _refreshing(now, f"/runs/{run_id}/now")
+        return HTMLResponse(draw("run", title=now.title, one=one, now=part), headers=FRAMING)
 
     def run_refreshed(request: Request) -> Response:
         run_id = _known(board, request)
@@ -266,19 +283,22 @@ def _action(request: Request, row: Row) -> Action:
 # ── answers ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _refreshing(drawn: str, address: str) -> str:
+def _refreshing(drawn: Drawn, address: str) -> str:
     """Return what is drawn as a part of the page that asks for itself again, if it has changed."""
-    seen = blake2b(drawn.encode(), digest_size=8).hexdigest()
+    seen = blake2b(drawn.html.encode(), digest_size=8).hexdigest()
     joint = "&" if "?" in address else "?"
-    again = f"{address}{joint}seen={seen}".replace("&", "&amp;")
-    return f'<div id="now" hx-get="{again}" hx-trigger="every 2s" hx-swap="outerHTML">{drawn}</div>'
+    again = escape(f"{address}{joint}seen={seen}")
+    return (
+        f'<div id="now" hx-get="{again}" hx-trigger="every 2s" hx-swap="outerHTML">'
+        f"{drawn.html}</div>"
+    )
 
 
-def _changed(drawn: str, address: str, request: Request) -> Response:
-    answer = _refreshing(drawn, address)
-    if f'seen={request.query_params.get("seen")}"' in answer:
+def _changed(drawn: Drawn, address: str, request: Request) -> Response:
+    part = _refreshing(drawn, address)
+    if f'seen={request.query_params.get("seen")}"' in part:
         return Response(status_code=204)  # what is selected or read out stays so
-    return HTMLResponse(answer)
+    return HTMLResponse(f"<title>{escape(drawn.title)} · lora_prep</title>{part}")
 
 
 def _file(run: Run, name: str, kind: str, headers: Mapping[str, str] | None = None) -> Response:

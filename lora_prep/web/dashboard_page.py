@@ -178,7 +178,7 @@ class Overview:
             )
             if self.counts[state]
         ]
-        return ", ".join(said) or "nothing needs you"
+        return ", ".join(said) or "Nothing needs you"
 
 
 @dataclass(frozen=True, slots=True)

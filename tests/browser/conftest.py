@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from tests.browser.browser import found_browser, opened_browser
-from tests.browser.pages import mixed_folder, reviewed
+from tests.browser.pages import FOREIGN, mixed_folder, reviewed
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 WAIT_MS = 15_000  # the machine may be busy
-FOREIGN = "evil.example"
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,19 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.cli.command import command
 from tests.sample import SAMPLE_DATA
 
-__all__ = ["mixed_folder", "reviewed"]
+__all__ = ["FOREIGN", "mixed_folder", "overseen", "reviewed", "serving"]
 
 WAIT_S = 120
+FOREIGN = "evil.example"
 
 
 def mixed_folder(folder: Path) -> Path:
@@ -28,11 +31,20 @@ def mixed_folder(folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def reviewed(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+def reviewed(folder: Path, environment: Mapping[str, str]) -> AbstractContextManager[str]:
     """Serve the review of a folder and yield the address that lets in."""
+    return _served(["review", str(folder)], environment)
+
+
+def overseen(environment: Mapping[str, str]) -> AbstractContextManager[str]:
+    """Serve the dashboard and yield the address that lets in."""
+    return _served(["dashboard"], environment)
+
+
+@contextmanager
+def _served(words: list[str], environment: Mapping[str, str]) -> Iterator[str]:
     server = subprocess.Popen(
-        command("review", str(folder), "--no-browser"),
+        command(*words, "--no-browser"),
         env=os.environ | environment,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -52,3 +64,24 @@ def reviewed(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
         server.send_signal(signal.SIGINT)
         assert server.wait(WAIT_S) == 0
         server.stderr.close()
+
+
+@contextmanager
+def serving(html: str) -> Iterator[str]:
+    """Serve a page of somebody else's and yield its address."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()

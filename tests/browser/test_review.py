@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,8 +15,7 @@ from playwright.sync_api import Page, expect
 from lora_prep.embedded import stop_services
 from lora_prep.selection import Override, overrides_path, read_overrides
 from tests.browser.browser import faults, narrow
-from tests.browser.conftest import FOREIGN
-from tests.browser.pages import reviewed
+from tests.browser.pages import FOREIGN, reviewed, serving
 from tests.cli.command import lora_prep
 
 pytestmark = pytest.mark.slow
@@ -254,25 +250,6 @@ def test_other_pages_cannot_ask_for_changes(
     assert plain
     assert plain.status == 403  # the cookie is the address's own
     assert saved(home, folder, lambda all_of: not all_of) == []
-
-
-@contextmanager
-def serving(html: str) -> Iterator[str]:
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-            self.wfile.write(html.encode())
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
 
 
 def test_the_page_says_when_nothing_is_saved_any_more(

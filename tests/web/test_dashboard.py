@@ -74,7 +74,7 @@ def actions(page: str) -> list[str]:
 
 def test_a_home_without_runs_says_how_to_begin_and_stays_empty(user: httpx.Client) -> None:
     said = text(user.get("/").text)
-    assert "nothing needs you" in said.lower()
+    assert "Nothing needs you" in said
     assert "lora-prep run FOLDER" in said
     assert "lora-prep batch run JOBS" in said
     assert "lora-prep schedule add" in said
@@ -183,7 +183,7 @@ def test_news_come_only_when_there_are_some(user: httpx.Client) -> None:
     news = user.get(again[1])
     assert news.status_code == 200
     assert sorted(names(news.text)) == ["ada", "ben"]
-    assert news.text.startswith('<div id="now"')
+    assert news.text.startswith('<title>Nothing needs you · lora_prep</title><div id="now"')
 
 
 def test_a_database_that_cannot_be_used_is_told_and_looked_for_again(

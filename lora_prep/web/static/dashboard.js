@@ -45,7 +45,7 @@ function showReport() {
 
 document.addEventListener("htmx:afterRequest", (event) => {
   if (event.target.closest("#ask form") && event.detail.successful) dialog.close();
-  else if (isNews(event) && event.detail.successful) trouble.hidden = true;
+  else if (isNews(event) && event.detail.successful && !dialog.open) trouble.hidden = true;
 });
 
 document.addEventListener("htmx:responseError", (event) => {
