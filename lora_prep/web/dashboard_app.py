@@ -46,7 +46,7 @@ from pipelines.runs import Run, run_by_id
 
 __all__ = ["Board", "dashboard_app"]
 
-LOG_LINES = 25
+LOG_LINES = 12
 FRAMED = {
     # The report brings its own styles and pictures; it runs nothing, and only our page frames it.
     "content-security-policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
