@@ -34,6 +34,8 @@ from tests.archive.fault_origin import (
 )
 from tests.origin import Answer, closed_port, origin
 
+pytestmark = pytest.mark.slow  # servers on threads
+
 BODY, OTHER = os.urandom(3_000_000), os.urandom(2_500_000)
 QUICK = Limits(read_timeout_s=10, pause_min_s=0.01, pause_max_s=0.02)
 IMPATIENT = replace(QUICK, read_timeout_s=0.4)
@@ -172,7 +174,6 @@ def test_links_that_are_all_dead_are_given_up_for_now(tmp_path: Path) -> None:
     assert len(server.requests) == QUICK.dead_links
 
 
-@pytest.mark.slow  # a second and a half each
 @pytest.mark.parametrize("fault", [Close(10), Status(503), Stall(10)])
 def test_what_never_comes_ends_at_the_deadline(fault: Fault, tmp_path: Path) -> None:
     told: list[Event] = []
