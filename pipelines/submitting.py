@@ -254,7 +254,8 @@ def look(
         raise
     if isinstance(found, Waiting):
         return found
-    ledger.completed(submission.key)
+    if ledger.completed(submission.key):
+        on_event(Event("train", "the training has completed", kind="done"))
     run.update(
         status="completed",
         training={"model": found.model or intent.model},

@@ -137,11 +137,14 @@ def _end_all(folder: ServicesFolder) -> bool:
 
 def _bring_up(folder: ServicesFolder, options: EmbeddedOptions, on_event: Listener) -> Services:
     """Return the services once both answer, spawning a supervisor as often as it takes."""
-    deadline = time.monotonic() + options.start_timeout_s
+    deadline, started = time.monotonic() + options.start_timeout_s, False
     while time.monotonic() < deadline:
         spawned = _ensure_supervisor(folder, options, on_event, even_if_stopped=True)
+        started = started or spawned is not None
         wiring = _wait_until_ready(folder, deadline)
         if wiring and _bucket_answers(wiring, deadline):
+            if started:
+                on_event(Event("services", "the embedded store and trainer service run", "done"))
             return wiring.services()
         if spawned and (spawned.returncode or 0) > 0:  # below zero it was killed: try again
             raise _not_started(f"The supervisor failed; its log is {folder.log('supervisor')}.")

@@ -339,9 +339,12 @@ class Ledger(LedgerRows):
         assert row is not None, "rows are never deleted"  # noqa: S101
         return row
 
-    def completed(self, key: str) -> None:
-        """Note when the trainer was done: the history of how long trainings take."""
-        self._set(key, {State.SUBMITTED}, state=State.COMPLETED, completed_at=self._clock())
+    def completed(self, key: str) -> bool:
+        """Note when the trainer was done, the first time: the history of how long trainings take.
+
+        Return whether this was the first time.
+        """
+        return self._set(key, {State.SUBMITTED}, state=State.COMPLETED, completed_at=self._clock())
 
     def archived(self, key: str, loras: Sequence[Mapping[str, Any]] = ()) -> None:
         """Note that the LoRA is in the bucket; `loras` as in the JSON contract.
@@ -387,9 +390,9 @@ class Ledger(LedgerRows):
         with self._database.transaction() as rows:
             return rows.change(row.key, before, self._values(**values), token=row.token)
 
-    def _set(self, key: str, before: set[State], **values: Any) -> None:
+    def _set(self, key: str, before: set[State], **values: Any) -> bool:
         with self._database.transaction() as rows:
-            rows.change(key, before, self._values(**values))
+            return rows.change(key, before, self._values(**values))
 
     def _values(self, **values: Any) -> dict[str, Any]:
         if isinstance(values.get("state"), State):

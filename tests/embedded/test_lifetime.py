@@ -94,7 +94,10 @@ def test_other_options_count_once_nobody_uses_the_old_ones(home: Path) -> None:
     assert events == []
     with use_services(home, SHORT, events.append):
         assert status_of(home).supervisor_pid != first
-    assert [event.stage for event in events] == ["services"]
+    assert [(event.stage, event.kind) for event in events] == [
+        ("services", "progress"),
+        ("services", "done"),
+    ]
 
 
 def test_a_start_that_takes_too_long_says_what_and_where_to_look(home: Path) -> None:
