@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -396,7 +397,7 @@ def _submitted(
                 backends.trainer,
                 settings.trainer.in_flight,
                 waits,
-                on_event,
+                partial(_unless_cancelled, run, on_event),
                 but_for=intent.key,
                 fresh_s=backends.pace.fresh_s,
             )
@@ -416,6 +417,13 @@ def _submitted(
         if surely_unsent(run, backends.ledger):
             give_up(run, backends.store, error, on_event)
         raise
+
+
+def _unless_cancelled(run: Run, on_event: Listener, event: Event) -> None:
+    """Pass on what is said while a run waits; one that was cancelled waits no longer."""
+    if run.is_cancelled:
+        raise cancelled(run.id)
+    on_event(event)
 
 
 def _request(upload: Upload, backends: Backends, on_event: Listener) -> TrainingRequest:

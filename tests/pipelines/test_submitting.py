@@ -20,6 +20,7 @@ from lora_prep.errors import (
     TooManyRequests,
     TrainingFailed,
 )
+from lora_prep.events import Event
 from lora_prep.stores import KeyInUse, S3Store
 from lora_prep.trainers import (
     State,
@@ -314,6 +315,25 @@ def test_only_so_many_are_in_flight(paid: Start) -> None:
         with pytest.raises(TooManyRequests, match=run.id):
             train(other, path, sha256, backends)
         assert (len(zips(backends, run)), zips(backends, other)) == (1, [])
+    assert trainer.accepted == 1
+
+
+def test_a_run_that_is_cancelled_while_it_waits_for_room_waits_no_longer(paid: Start) -> None:
+    trainer = paid("drop-after-accept", "no-list-inputs")
+    run, path, sha256 = new_set()
+    with trainer.backends(in_flight=1, too_many_total_s=3600) as backends:
+        with pytest.raises(NeedsAttention):
+            train(run, path, sha256, backends)
+        other, path, sha256 = new_set()
+
+        def cancel(event: Event, other: Run = other) -> None:
+            if "waiting for room" in event.message:
+                other.mark_cancelled()
+
+        with pytest.raises(Declined, match="was cancelled"):
+            train(other, path, sha256, backends, on_event=cancel)
+        assert backends.ledger.of_run(other.id) is None
+        assert zips(backends, other) == []
     assert trainer.accepted == 1
 
 
