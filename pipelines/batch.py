@@ -28,9 +28,10 @@ from pipelines.backends import choose, open_ledger
 from pipelines.cleaning import surely_unsent
 from pipelines.engine import Flow
 from pipelines.jobs import Job, Sections, expand, read_jobs
+from pipelines.pricing import ask_price
 from pipelines.runs import Run, run_by_id
 from pipelines.sources import subfolders
-from pipelines.submitting import archived_run, ask_price
+from pipelines.submitting import archived_run
 from pipelines.together import run_together
 from pipelines.train import Place, Task, begin
 

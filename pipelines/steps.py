@@ -31,19 +31,12 @@ from lora_prep.trainers import OVER
 from pipelines import archiving
 from pipelines.backends import PROVIDER, Backends, choose, connect, connect_trainer, request_for
 from pipelines.cleaning import unsubmitted_is_deleted
+from pipelines.following import follow, has_it_after_all
 from pipelines.preparing import Inspected, crop_selection, inspect_folder, keep_for_report
+from pipelines.pricing import Approve, ask_price
 from pipelines.runs import Run, new_run
 from pipelines.sources import is_in_a_bucket
-from pipelines.submitting import (
-    Approve,
-    ask_price,
-    dataset_sha256,
-    follow,
-    go_on_after,
-    has_it_after_all,
-    obtain,
-    submit,
-)
+from pipelines.submitting import dataset_sha256, go_on_after, obtain, submit
 from pipelines.telling import tell
 from pipelines.uploading import put_dataset
 from pipelines.values import Dataset, Quote, Result, Training, Upload

@@ -8,26 +8,19 @@ asked, the zip uploaded and one request sent.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lora_prep.archive import KEPT_FOR, ArchiveState, find_archived, note_submitted, read_journal
 from lora_prep.errors import (
     ConfigurationError,
-    CredentialsError,
     DatasetNotFetched,
     LoraPrepError,
-    ResultExpired,
     SubmissionUnknown,
     TrainingFailed,
 )
 from lora_prep.events import Event, Listener, ignore
-from lora_prep.model import Prediction, PredictionStatus, TrainingRequest
-from lora_prep.settings import Settings
+from lora_prep.model import TrainingRequest
 from lora_prep.trainers import (
     Archived,
     InFlight,
@@ -36,62 +29,32 @@ from lora_prep.trainers import (
     State,
     Submission,
     Submitted,
-    TrainerClient,
-    Waiting,
-    Watch,
-    adopt_prediction,
-    check_budget,
     find_existing,
-    poll,
     submit_or_follow,
     wait_for_room,
 )
-from pipelines.backends import PROVIDER, Backends, open_ledger, request_for
+from pipelines.backends import PROVIDER, Backends, request_for
 from pipelines.cleaning import delete_datasets, give_up, surely_unsent
-from pipelines.runs import Run, cancelled, run_by_id
+from pipelines.following import follow
+from pipelines.pricing import Approve, approved
+from pipelines.runs import Run, cancelled
 from pipelines.uploading import put_dataset, request_of
 from pipelines.values import Quote, Training, Upload
 
 __all__ = [
-    "Approve",
-    "approved",
     "archived_run",
-    "ask_price",
     "dataset_sha256",
     "find",
-    "follow",
     "go_on_after",
-    "has_it_after_all",
-    "look",
     "may_submit_once_more",
     "no_dataset",
     "obtain",
     "once_more",
     "send",
     "submit",
-    "take_up",
 ]
 
 ATTEMPTS = 2  # submissions of a run: a second one where the first was refused
-
-Approve = Callable[[Quote], None]
-"""Asked before a training that costs something; raises `Declined` to refuse it."""
-
-
-def ask_price(trainer: TrainerClient, settings: Settings) -> Quote:
-    """Ask what the training costs and what is left on the account.
-
-    Raises:
-        Declined: it costs more than trainer.max_cost_usd, or than this month's budget has left; or
-            nobody knows what it costs.
-        TooManyRequests, TemporaryError, CredentialsError: the trainer gives no answer.
-    """
-    request = request_for("", settings)
-    price = trainer.price(request.model, request.parameters)
-    check_budget(price, settings.trainer.max_cost_usd)
-    if settings.trainer.max_month_usd is not None:
-        open_ledger(settings).check_month(price)
-    return Quote(price, trainer.balance())
 
 
 def obtain(
@@ -194,91 +157,6 @@ def send(
     return _joined(upload.run, outcome, backends, on_event)
 
 
-def follow(
-    run: Run,
-    submission: Submission,
-    backends: Backends,
-    on_event: Listener = ignore,
-) -> Training:
-    """Wait for the end of a training that was submitted, by this run or another one.
-
-    Raises:
-        TrainingFailed, ResultExpired: it has ended for good; its zip is deleted.
-        TemporaryError, CredentialsError: it may go on; ask again.
-    """
-    watch = None
-    while True:
-        now_s = time.monotonic()
-        found = look(run, submission, backends, watch, now_s=now_s, on_event=on_event)
-        if isinstance(found, Training):
-            return found
-        watch = found.watch
-        time.sleep(found.pause_s)
-
-
-def look(
-    run: Run,
-    submission: Submission,
-    backends: Backends,
-    watch: Watch | None = None,
-    *,
-    now_s: float,
-    on_event: Listener = ignore,
-) -> Training | Waiting:
-    """Ask once for the end of a training; watch: of the last look, None for the first one.
-
-    now_s: on any clock that goes on from look to look.
-
-    Raises: as `follow`.
-    """
-    ledger, client, intent = backends.ledger, backends.trainer, submission.intent
-    prediction_id = submission.prediction_id or ""
-    if watch is None:
-        done = submission.state is State.ARCHIVED
-        if done or (submission.state is State.COMPLETED and _is_archived(submission, backends)):
-            return Training(run, submission, None)
-        asked = {"model": intent.model, "prediction_id": prediction_id}
-        run.update(status="submitted", training=asked)
-        note_submitted(run.path / "lora", prediction_id)
-        usual_s = ledger.expected_s(intent.origin, intent.model, intent.parameters)
-        watch = Watch(now_s, backends.pace.min_s, usual_s)
-    try:
-        found = poll(client, prediction_id, backends.pace, watch, now_s=now_s, on_event=on_event)
-    except (ResultExpired, TrainingFailed) as error:
-        if _is_downloaded(run, prediction_id):  # the provider is not needed any more
-            ledger.completed(submission.key)
-            done_here = Prediction(prediction_id, intent.model, PredictionStatus.COMPLETED)
-            return Training(run, submission, done_here)
-        if isinstance(error, ResultExpired) and intent.account not in ("", client.account):
-            raise _another_key(prediction_id) from error
-        _ended(run, submission, backends, error, on_event)
-        raise
-    if isinstance(found, Waiting):
-        return found
-    if ledger.completed(submission.key):
-        on_event(Event("train", "the training has completed", kind="done"))
-    run.update(
-        status="completed",
-        training={"model": found.model or intent.model},
-        expires_at=((found.created_at or datetime.now(UTC)) + KEPT_FOR).isoformat(),
-    )
-    return Training(run, submission, found)
-
-
-def has_it_after_all(submission: Submission, backends: Backends) -> bool:
-    """Whether the trainer has the LoRA of a training that was taken for lost.
-
-    An id that it did not know for a while is one; asking costs nothing, another training does.
-    """
-    if submission.state is not State.FAILED or not submission.prediction_id:
-        return False
-    try:
-        prediction = backends.trainer.result(submission.prediction_id)
-    except LoraPrepError:
-        return False
-    return prediction.status is PredictionStatus.COMPLETED and bool(prediction.outputs)
-
-
 def go_on_after(
     submission: Submission,
     run: Run,
@@ -324,34 +202,7 @@ def may_submit_once_more(run: Run, path: Path, ledger: Ledger) -> bool:
     return path.exists() and ledger.attempt_of(run.id) <= ATTEMPTS
 
 
-def take_up(
-    prediction_id: str, run: Run, backends: Backends, on_event: Listener = ignore
-) -> Training:
-    """Return a training by its prediction, also one that was submitted elsewhere.
-
-    run: the run that takes part in it when no run of this machine has it.
-
-    Raises:
-        ResultExpired, TrainingFailed: there is nothing to fetch.
-        TemporaryError, CredentialsError: the trainer gives no answer.
-    """
-    submission = adopt_prediction(backends.ledger, backends.trainer, prediction_id, run_id=run.id)
-    owner = run_by_id(submission.intent.run_id) or run
-    with owner.alone():
-        return follow(owner, submission, backends, on_event)
-
-
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def approved(backends: Backends, approve: Approve | None) -> Quote:
-    """Return the price once the user's limit and the user agree to it; a rehearsal asks nobody."""
-    if backends.choice.rehearsal:
-        return Quote(None, None)
-    quote = ask_price(backends.trainer, backends.settings)
-    if approve and quote.price_usd != 0:
-        approve(quote)
-    return quote
 
 
 def _submit_and_follow(
@@ -493,41 +344,6 @@ def _facts(intent: Intent, backends: Backends) -> dict[str, Any]:
         **intent.parameters,
         "price_usd": intent.price_usd,
     }
-
-
-def _ended(
-    run: Run,
-    submission: Submission,
-    backends: Backends,
-    error: LoraPrepError,
-    on_event: Listener,
-) -> None:
-    refused = isinstance(error, DatasetNotFetched)
-    backends.ledger.failed(submission.key, f"{error.what} {error.why}", refused=refused)
-    give_up(run, backends.store, error, on_event, submission)
-
-
-def _is_downloaded(run: Run, prediction_id: str) -> bool:
-    """Whether every file came before a crash, so that only the bucket is missing."""
-    journal = read_journal(run.path / "lora")
-    return (
-        journal is not None
-        and journal.prediction_id == prediction_id
-        and journal.has(ArchiveState.DOWNLOADED)
-    )
-
-
-def _is_archived(submission: Submission, backends: Backends) -> bool:
-    """Whether all but the last note of archiving it was done before a crash."""
-    return bool(find_archived(backends.store, submission.intent.run_id))
-
-
-def _another_key(prediction_id: str) -> CredentialsError:
-    return CredentialsError(
-        f"The trainer does not show the training {prediction_id} to this key.",
-        why="It was submitted with another key, and keys see their own trainings only.",
-        fix="Use the key it was submitted with.",
-    )
 
 
 def _say(on_event: Listener, stage: Any, message: str) -> None:

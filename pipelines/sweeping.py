@@ -14,8 +14,8 @@ from lora_prep.settings import Settings
 from lora_prep.trainers import State, adopt_prediction, with_overrides
 from pipelines.archiving import archive
 from pipelines.backends import Backends
+from pipelines.following import take_up
 from pipelines.runs import Run, new_run, run_by_id
-from pipelines.submitting import take_up
 from pipelines.values import Result
 
 __all__ = ["Swept", "sweep"]

@@ -40,24 +40,14 @@ from pipelines.archiving import FOLDER as LORA
 from pipelines.archiving import archive
 from pipelines.backends import Backends, choose, connect, open_ledger
 from pipelines.cleaning import delete_datasets, unsubmitted_is_deleted
+from pipelines.following import follow, has_it_after_all, look
 from pipelines.notifying import Happening, notice_of, notify
 from pipelines.places import is_shared
+from pipelines.pricing import Approve, approved
 from pipelines.runs import Run, new_run, run_at
 from pipelines.sharing import receive, share, unshare
 from pipelines.sources import fetched, is_in_a_bucket
-from pipelines.submitting import (
-    Approve,
-    approved,
-    dataset_sha256,
-    find,
-    follow,
-    go_on_after,
-    has_it_after_all,
-    look,
-    no_dataset,
-    once_more,
-    send,
-)
+from pipelines.submitting import dataset_sha256, find, go_on_after, no_dataset, once_more, send
 from pipelines.telling import tell
 from pipelines.uploading import put_dataset
 from pipelines.values import Quote, Training, Upload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lora_prep.cli.session import Session
 from lora_prep.errors import Declined
-from pipelines.submitting import Approve
+from pipelines.pricing import Approve
 from pipelines.values import Quote
 
 __all__ = ["approval"]

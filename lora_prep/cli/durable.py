@@ -16,8 +16,8 @@ from lora_prep.events import Event
 from lora_prep.settings import Settings
 from pipelines.backends import choose, connect_trainer
 from pipelines.places import worker_is_here
+from pipelines.pricing import Approve, ask_price
 from pipelines.runs import Run, cancelled
-from pipelines.submitting import Approve, ask_price
 from pipelines.telling import interruption_of
 
 if TYPE_CHECKING:

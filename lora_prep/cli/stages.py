@@ -27,8 +27,8 @@ from lora_prep.settings import PROVIDER_STORE, Settings, load_settings
 from lora_prep.trainers import UPLOADS_LIVE
 from pipelines import steps
 from pipelines.backends import connect_store
+from pipelines.following import take_up
 from pipelines.runs import Run, find_run, find_run_of_data, new_run
-from pipelines.submitting import take_up
 from pipelines.telling import interruption_of
 from pipelines.uploading import put_dataset, put_into_bucket, upload_of_url
 

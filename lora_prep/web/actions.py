@@ -12,8 +12,8 @@ from pipelines import steps
 from pipelines.backends import choose, connect_trainer
 from pipelines.going_on import would_submit
 from pipelines.looking import Row
+from pipelines.pricing import ask_price
 from pipelines.runs import run_by_id
-from pipelines.submitting import ask_price
 
 __all__ = ["Action", "Question", "actions_of", "command_of", "question_of", "spoken"]
 

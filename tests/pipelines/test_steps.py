@@ -16,8 +16,8 @@ from lora_prep.settings import load_settings
 from pipelines import steps
 from pipelines.backends import Backends
 from pipelines.cleaning import unsubmitted_is_deleted
+from pipelines.following import follow
 from pipelines.runs import Run, find_run, find_run_of_data, last_run, new_run, run_by_id
-from pipelines.submitting import follow
 from pipelines.telling import interruption_of
 from pipelines.uploading import put_dataset
 from tests.cli.command import SAMPLE_DATA
@@ -61,7 +61,7 @@ def test_a_training_that_fails_while_nobody_waits_deletes_them_later(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.submitting.poll", leave)
+        patch.setattr("pipelines.following.poll", leave)
         with pytest.raises(KeyboardInterrupt):
             steps.train(upload, backends)
     assert is_there(upload, backends)

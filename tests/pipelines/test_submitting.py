@@ -31,8 +31,9 @@ from lora_prep.trainers import (
 )
 from pipelines import steps
 from pipelines.backends import Backends
+from pipelines.following import take_up
 from pipelines.runs import Run, new_run
-from pipelines.submitting import obtain, take_up
+from pipelines.submitting import obtain
 from pipelines.uploading import put_into_bucket, upload_of_url
 from tests.pipelines.conftest import Paid
 from tests.trainer_service.helpers import jpeg, zip_of
@@ -215,7 +216,7 @@ def test_killed_when_it_heard_of_a_failure_it_still_leaves_no_photos(
     run, path, sha256 = new_set()
     with trainer.backends() as backends:
         with monkeypatch.context() as patch:
-            patch.setattr("pipelines.submitting.give_up", killed)
+            patch.setattr("pipelines.following.give_up", killed)
             with pytest.raises(Killed):
                 train(run, path, sha256, backends)
         assert len(zips(backends, run)) == 1
@@ -232,7 +233,7 @@ def test_killed_when_it_heard_of_a_refusal_it_is_still_submitted_once_more(
     run, path, sha256 = new_set()
     with trainer.backends() as backends:
         with monkeypatch.context() as patch:
-            patch.setattr("pipelines.submitting.give_up", killed)
+            patch.setattr("pipelines.following.give_up", killed)
             with pytest.raises(Killed):
                 train(run, path, sha256, backends)
         assert steps.resume(run, backends).loras
