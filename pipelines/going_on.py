@@ -174,7 +174,7 @@ def would_submit(row: Row) -> bool:
     """Whether going on sends a request that was not sent yet."""
     if row.provider_state is None:
         return row.prediction_id is None
-    return row.provider_state in {State.WAITING.value, State.RELEASED.value}
+    return row.provider_state in {State.WAITING, State.RELEASED, State.REFUSED}
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────

@@ -367,8 +367,9 @@ def _urgency(row: Row) -> tuple[bool, bool, str, float]:
 
 
 def _provider_state(facts: _Facts) -> str | None:
-    """Return what the record alone tells of the training at the provider."""
-    told = facts.training and facts.status in {"submitted", "completed", "archived", "failed"}
+    """Return what the record alone tells of the training at the provider, if it ever got there."""
+    there = facts.training.get("prediction_id")
+    told = there and facts.status in {"submitted", "completed", "archived", "failed"}
     return facts.status if told else None
 
 

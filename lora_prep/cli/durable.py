@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from lora_prep.errors import error_of
 from lora_prep.events import Event
 from lora_prep.settings import Settings
 from pipelines.backends import choose, connect_trainer
+from pipelines.going_on import would_submit
+from pipelines.looking import Looker
 from pipelines.places import worker_is_here
 from pipelines.pricing import Approve, ask_price
 from pipelines.runs import Run, cancelled
@@ -44,8 +47,8 @@ def run_durably(run: Run, settings: Settings, session: Session, payment: Payment
     task = Task(run.id, again=payment.again)
     if worker_is_here():
         session.say("The worker does it; Ctrl-C stops the watching only.")
-        _ask_first(settings, approve, yes=payment.yes)
-        ended = _by_the_worker(run, Task(run.id, payment.again, yes=True), settings, session)
+        yes = payment.yes or _asked_first(run, settings, approve)
+        ended = _by_the_worker(run, Task(run.id, payment.again, yes=yes), settings, session)
     else:
         ended = None
     if ended is None:
@@ -73,14 +76,19 @@ def _here(run: Run, task: Task, settings: Settings, session: Session, approve: A
         raise place.failures[run.id]
 
 
-def _ask_first(settings: Settings, approve: Approve, *, yes: bool) -> None:
-    """Ask before the worker gets it, which asks nobody."""
-    if yes or choose(settings).rehearsal:
-        return
+def _asked_first(run: Run, settings: Settings, approve: Approve) -> bool:
+    """Ask before the worker gets it, which asks nobody; False: nothing is to be paid, nor may be.
+
+    Raises: as `approve`.
+    """
+    with closing(Looker(settings)) as looker:
+        if choose(settings).rehearsal or not would_submit(looker.row(run.id)):
+            return False
     with connect_trainer(settings) as trainer:
         quote = ask_price(trainer, settings)
     if quote.price_usd != 0:
         approve(quote)
+    return True
 
 
 def _by_the_worker(run: Run, task: Task, settings: Settings, session: Session) -> Flow | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lora_prep.errors import Declined, LoraPrepError
 from lora_prep.settings import load_settings
+from lora_prep.trainers import OVER, State
 from pipelines import steps
 from pipelines.backends import choose, connect_trainer
 from pipelines.going_on import would_submit
@@ -19,6 +22,7 @@ __all__ = ["Action", "Question", "actions_of", "command_of", "question_of", "spo
 
 PREDICTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 AT_THE_END = frozenset({"completed", "archived"})
+NEVER_SENT = frozenset({None, State.WAITING, State.RELEASED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,14 @@ class Action:
 class Question:
     """What is asked before an action is begun.
 
-    command: as typed; about: what it does, a paragraph each; price_usd: what it costs at most, None
-    for nothing or nobody knows; trouble: why it cannot be done now, "" where it can.
+    command: as typed; about: what it does, a paragraph each; price: in USD, what it costs at most,
+    "" for nothing; trouble: why it cannot be done now, "" where it can.
     """
 
     action: Action
     command: str
     about: tuple[str, ...]
-    price_usd: float | None = None
+    price: str = ""
     trouble: str = ""
 
 
@@ -69,7 +73,7 @@ def actions_of(row: Row, doing: Sequence[str] = ()) -> tuple[Action, ...]:
     if row.here and row.is_lost:
         found += [FOUND, NOT_SENT]
     kept = row.prediction_id and row.provider_state in AT_THE_END
-    if row.here and row.ended and not row.held and kept:
+    if row.here and row.ended and not row.held and kept and not _record_of(row).get("reused"):
         found.append(ARCHIVE)
     if not row.ended:
         found.append(CANCEL)
@@ -87,6 +91,11 @@ def question_of(action: Action, row: Row) -> Question:
                 "The training is looked for at the provider, and followed if it is found. "
                 "Nothing is sent a second time on a guess.",
             )
+        case Action("resume") if row.provider_state in OVER:
+            about = (
+                "The provider is asked once more whether it has the LoRA after all. If not, this "
+                "run stays as it is. Nothing is paid again.",
+            )
         case Action("resume"):
             about = (
                 "The training that was submitted is followed and its LoRA archived. "
@@ -99,8 +108,8 @@ def question_of(action: Action, row: Row) -> Question:
             )
         case Action("found"):
             about = (
-                "Look at the trainings of your account. The one that you name is followed and "
-                "archived; one that shows to be another's is refused.",
+                "Look at the trainings of your account. The one that you name is this run's from "
+                "then on, and can be gone on with; one that shows to be another's is refused.",
             )
         case Action("not-submitted"):
             about = (
@@ -137,7 +146,7 @@ def command_of(action: Action, run_id: str, asked: Mapping[str, str] | None = No
             return ["resolve", run_id, f"--prediction={prediction}"]
         case _:
             agreed = asked.get("agreed", "")
-            return ["resume", run_id, *_limit(agreed)]
+            return ["resume", run_id, *(_limit(agreed) if agreed else [])]
 
 
 def spoken(words: list[str]) -> str:
@@ -153,12 +162,17 @@ def _may_go_on(row: Row) -> bool:
 
 
 def _paying(row: Row) -> Question:
-    """Ask what a training costs that is not submitted yet; never more than that is agreed to."""
+    """Ask what a training costs that is not submitted yet; never more than that is agreed to.
+
+    A limit that was set before does not refuse it: who agrees to a price that is shown beside the
+    limit raises that. The month's budget does.
+    """
     run = run_by_id(row.run)
     assert run is not None, "actions are offered for runs of this machine"  # noqa: S101
     words = command_of(RESUME, row.run)
     try:
-        settings = load_settings(steps.as_opened(run, {}))
+        limit = load_settings(steps.as_opened(run, {})).trainer.max_cost_usd
+        settings = load_settings(steps.as_opened(run, {"trainer": {"max_cost_usd": None}}))
         if choose(settings).rehearsal:
             about = "The rehearsal goes on where it was. Nothing is paid, nothing is trained."
             return Question(RESUME, spoken(words), (about,))
@@ -169,31 +183,46 @@ def _paying(row: Row) -> Question:
     if quote.price_usd is None:
         trouble = "The provider names no price. Go on in a terminal, where you can agree to that."
         return Question(RESUME, spoken(words), (), trouble=trouble)
-    agreed = f"{quote.price_usd:g}"
+    agreed = _exactly(quote.price_usd)
     balance = "" if quote.balance_usd is None else f" The account holds {quote.balance_usd:g} USD."
-    about = f"The training is submitted and costs {agreed} USD.{balance}"
+    asked = [f"The training is submitted and costs {agreed} USD.{balance}"]
+    if limit is not None and quote.price_usd > limit:
+        asked.append(f"That is more than the limit of {_exactly(limit)} USD that was set for it.")
     words = command_of(RESUME, row.run, {"agreed": agreed})
-    return Question(RESUME, spoken(words), (about,), price_usd=quote.price_usd)
+    return Question(RESUME, spoken(words), tuple(asked), price=agreed)
 
 
 def _limit(agreed: str) -> list[str]:
-    """Return the flags that let a command pay, as far as was agreed; none lets it pay nothing."""
-    if not agreed:
-        return []
+    """Return the flags that let a command pay, as far as was agreed."""
     try:
-        return ["--yes", "--max-cost", f"{float(agreed):g}"]
-    except ValueError as error:
-        raise Declined(
-            "That is no price.", why=f"{agreed!r} is no number.", fix="Ask again."
-        ) from error
+        usd = float(agreed)
+    except ValueError:
+        usd = math.nan
+    if not (math.isfinite(usd) and usd >= 0):
+        raise Declined("That is no price.", why=f"{agreed!r} is no amount.", fix="Ask again.")
+    return ["--yes", "--max-cost", _exactly(usd)]
+
+
+def _exactly(usd: float) -> str:
+    """Return an amount as short as it can be said, and never rounded: it is agreed to."""
+    return str(int(usd)) if usd == int(usd) else str(usd)
 
 
 def _given_up(row: Row) -> tuple[str, ...]:
-    """Return what giving up does, and what it does not stop."""
+    """Return what giving up does, and what it does not stop: as the command knows it by then."""
     stops = "Nothing more is done for it here; you can go on later."
-    if row.provider_state in {"submitted", "completed", "posting", "unknown"}:
-        return (
-            stops,
-            "Its training may go on at the provider and be billed: it takes nothing back.",
-        )
-    return (stops, "Nothing was submitted: nothing will be billed.")
+    if _record_of(row).get("rehearsal"):
+        return (stops, "It is a rehearsal: nothing is billed.")
+    if row.provider_state in NEVER_SENT and not row.prediction_id:
+        so_far = "Nothing was submitted so far."
+        if row.held:
+            return (stops, f"{so_far} What is being sent at this very moment may be billed.")
+        return (stops, f"{so_far} Nothing will be billed.")
+    if row.provider_state in OVER:
+        return (stops, "Its training has ended at the provider without a LoRA.")
+    return (stops, "Its training may go on at the provider and be billed: it takes nothing back.")
+
+
+def _record_of(row: Row) -> Mapping[str, Any]:
+    run = run_by_id(row.run) if row.here else None
+    return run.record() if run else {}

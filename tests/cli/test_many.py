@@ -200,6 +200,9 @@ def test_a_worker_does_what_commands_ask_for_and_ends_when_told(
         valid(run.json, "run")
         assert "The worker does it" in run.stderr
         assert "submitted as" in run.stderr  # it shows what the worker does
+        again = lora_prep("resume", run.json["run"], "--from", "archive")
+        assert again.status == 0, again.stderr  # nothing is paid: nobody has to agree
+        assert "costs" not in again.stderr
         second = lora_prep("worker")
         assert (second.status, second.error_code) == (75, "temporary")
         batch = lora_prep("batch", "run", people, "--yes", "--json")

@@ -17,8 +17,10 @@ import pytest
 
 from lora_prep.settings import load_settings
 from lora_prep.trainers import State
+from lora_prep.web.actions import RESUME, command_of
 from lora_prep.web.dashboard_app import Board, dashboard_app
 from lora_prep.web.guarded import CHANGE_HEADER, Guarded, Tokens
+from pipelines.backends import open_ledger
 from pipelines.batch import _remember, batch_id
 from pipelines.due import Policy, parse_cron
 from pipelines.places import database_of, machine_of, worker_lock
@@ -88,7 +90,8 @@ def test_what_needs_attention_comes_first_and_everything_is_said(user: httpx.Cli
         lost = made("submitting", name="cleo", error=LOST, training={"prediction_id": None})
         submitted(lost, State.UNKNOWN)
         soon = (datetime.now(UTC) + timedelta(hours=3, minutes=1)).isoformat()
-        made("completed", name="dora", expires_at=soon, training={"price_usd": 4.0})
+        at_end = {"prediction_id": "p-2", "price_usd": 4.0}
+        made("completed", name="dora", expires_at=soon, training=at_end)
         page = user.get("/").text
     assert names(page) == ["dora", "cleo", "ben", "ada"]
     said = text(page)
@@ -341,9 +344,20 @@ def test_what_costs_something_is_asked_about_with_its_price_and_never_costs_more
         assert "costs 4 USD. The account holds 100 USD." in said
         assert f"lora-prep resume {run.id} --yes --max-cost 4" in said
         assert "Go on for 4 USD" in said
-        assert 'name="agreed" value="4.0"' in question
-        assert user.post(f"/runs/{run.id}/resume", data={"agreed": "all"}).status_code == 409
+        assert 'name="agreed" value="4"' in question
+        for odd in ("all", "inf", "nan", "-1"):
+            assert user.post(f"/runs/{run.id}/resume", data={"agreed": odd}).status_code == 409
         assert board.commands.of(run.id) is None
+        run.update(opened={"trainer": {"max_cost_usd": 2.5}})  # as an earlier agreement leaves it
+        said = text(user.get(address).text)
+        assert "costs 4 USD." in said
+        assert "more than the limit of 2.5 USD that was set for it" in said
+        assert "Go on for 4 USD" in said
+        monkeypatch.setenv("LORA_PREP_TRAINER__MAX_MONTH_USD", "3")
+        question = user.get(address).text
+        assert "budget of this month does not reach" in text(question)
+        assert 'type="submit"' not in question
+        monkeypatch.delenv("LORA_PREP_TRAINER__MAX_MONTH_USD")
         assert service.api.stats()["accepted"] == 0
     assert "costs" not in text(user.get(address).text)  # nobody is there to say a price
     assert 'type="submit"' not in user.get(address).text
@@ -358,3 +372,67 @@ def test_going_on_with_what_was_submitted_agrees_to_no_payment(user: httpx.Clien
     question = user.get(f"/runs/{rehearsed.id}/ask/resume").text
     assert "Nothing is paid, nothing is trained." in text(question)
     assert "--yes" not in question
+
+
+@pytest.mark.parametrize("price", ["12.345678", "1234567", "0.000001", "4"])
+def test_a_price_is_agreed_to_as_it_is(price: str) -> None:
+    words = command_of(RESUME, "a-run", {"agreed": price})
+    assert words[-2] == "--max-cost"
+    assert float(words[-1]) == float(price)
+
+
+def test_what_was_given_up_unsent_is_paid_for_when_it_goes_on(user: httpx.Client) -> None:
+    """A refused submission, a full account: the record has the request, the provider has not."""
+    run = made("failed", training={"prediction_id": None, "steps": 2000})
+    assert "Nothing is paid, nothing is trained." in text(
+        user.get(f"/runs/{run.id}/ask/resume").text
+    )
+    ended = made("failed", training={"prediction_id": "p-1"})
+    said = text(user.get(f"/runs/{ended.id}/ask/resume").text)
+    assert "asked once more whether it has the LoRA after all" in said
+    assert "Nothing is paid again." in said
+
+
+def test_a_second_submission_is_not_called_following(user: httpx.Client) -> None:
+    run = made("prepared", training={"prediction_id": "p-1"})
+    submitted(run)
+    open_ledger(load_settings()).failed(f"{run.id}-1", "no data", refused=True)
+    said = text(user.get(f"/runs/{run.id}/ask/resume").text)
+    assert "The rehearsal goes on where it was." in said  # a paid one is asked about with its price
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "said"),
+    [
+        ("prepared", None, "Nothing was submitted so far. Nothing will be billed."),
+        ("submitted", State.SUBMITTED, "may go on at the provider and be billed"),
+        ("submitting", State.POSTING, "may go on at the provider and be billed"),
+        ("submitting", State.UNKNOWN, "may go on at the provider and be billed"),
+    ],
+)
+def test_what_giving_up_says_of_the_bill(
+    status: str, state: State | None, said: str, user: httpx.Client
+) -> None:
+    run = made(status, training={"prediction_id": None} if state else None)
+    if state:
+        submitted(run, state)
+    assert said in text(user.get(f"/runs/{run.id}/ask/cancel").text)
+
+
+def test_giving_up_promises_nothing_between_the_ledger_and_the_record(user: httpx.Client) -> None:
+    archived = made("completed", training={"prediction_id": "p-1"})
+    submitted(archived)
+    open_ledger(load_settings()).archived(f"{archived.id}-1")
+    theirs = made("submitting", training={"prediction_id": "p-2"}, reused=True)
+    for run in (archived, theirs):
+        assert "may go on at the" in text(user.get(f"/runs/{run.id}/ask/cancel").text)
+    with in_hand(sending := made("uploaded")):
+        said = text(user.get(f"/runs/{sending.id}/ask/cancel").text)
+    assert "What is being sent at this very moment may be billed." in said
+    rehearsed = made("submitted", training={"prediction_id": "p-3"}, rehearsal=True)
+    assert "nothing is billed" in text(user.get(f"/runs/{rehearsed.id}/ask/cancel").text)
+
+
+def test_what_another_run_has_trained_is_not_archived_by_this_one(user: httpx.Client) -> None:
+    run = made("archived", training={"prediction_id": "p-1"}, reused=True)
+    assert actions(user.get(f"/runs/{run.id}").text) == []
