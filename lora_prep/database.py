@@ -55,7 +55,9 @@ def open_tables(where: Path | str, layout: Layout) -> sa.Engine:
     sqlite = url.get_backend_name() == "sqlite"
     try:
         arguments = {"timeout": BUSY_S} if sqlite else {"connect_timeout": int(BUSY_S)}
-        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments)
+        # Who waited for a lock reads what the others committed meanwhile, whatever is usual there.
+        level = {} if sqlite else {"isolation_level": "READ COMMITTED"}
+        engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments, **level)
     except ImportError as error:
         raise MissingDependency(
             f"The driver of the database of the {layout.name} is not installed.",

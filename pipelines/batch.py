@@ -23,7 +23,7 @@ from typing import Any
 
 from lora_prep.errors import Declined, LoraPrepError, TemporaryError
 from lora_prep.settings import Settings, home_folder, load_settings
-from lora_prep.trainers import check_budget
+from lora_prep.trainers import check_budget, reaches
 from pipelines.backends import choose, open_ledger
 from pipelines.cleaning import surely_unsent
 from pipelines.engine import Flow
@@ -319,7 +319,7 @@ def _price(
 
 def _within(entry: Entry, left: float, budget_usd: float | None) -> tuple[Entry, float]:
     """Leave a job out where the budget does not reach for it; its price may not rise any more."""
-    if entry.price_usd is None or entry.price_usd > left:
+    if entry.price_usd is None or not reaches(left, entry.price_usd):
         return replace(entry, work=Work.OVER_BUDGET, error=_over(entry, budget_usd)), left
     if entry.run and (run := run_by_id(entry.run)):
         _limit(run, entry.price_usd)

@@ -6,7 +6,7 @@ from lora_prep.trainers.address import (
     key_for,
     origin_of,
 )
-from lora_prep.trainers.budget import Charge, Month, by_month, check_budget
+from lora_prep.trainers.budget import Charge, Month, by_month, check_budget, reaches
 from lora_prep.trainers.catalogue import (
     TRAINERS,
     WAN_14B_TRAINER,
@@ -102,6 +102,7 @@ __all__ = [
     "look_for",
     "origin_of",
     "poll",
+    "reaches",
     "reconcile",
     "resolve_not_submitted",
     "resolve_with",

@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime
 
 from lora_prep.errors import Declined
 
-__all__ = ["Charge", "Month", "by_month", "check_budget", "check_month"]
+__all__ = ["Charge", "Month", "by_month", "check_budget", "check_month", "reaches"]
+
+ROUNDING_USD = 1e-6  # what adding up costs: 12.6 - 4.2 - 4.2 is a little less than 4.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ def by_month(charges: Iterable[Charge]) -> tuple[Month, ...]:
     )
 
 
+def reaches(left_usd: float, price_usd: float) -> bool:
+    """Whether what is left pays a price."""
+    return price_usd <= left_usd + ROUNDING_USD
+
+
 def check_month(
     price_usd: float | None, most_usd: float | None, charges: Iterable[Charge], now: datetime
 ) -> None:
@@ -71,7 +78,7 @@ def check_month(
     this = _month_of(now)
     spent_usd = next((one.usd for one in by_month(charges) if one.first == this), 0.0)
     left_usd = max(most_usd - spent_usd, 0)
-    if price_usd is None or price_usd > left_usd:
+    if price_usd is None or not reaches(left_usd, price_usd):
         price = "nobody names its price" if price_usd is None else f"it costs {price_usd:g} USD"
         raise Declined(
             "The training was not submitted: the budget of this month does not reach.",
@@ -97,7 +104,7 @@ def check_budget(price_usd: float | None, most_usd: float | None, *, spent_usd: 
             why=f"The limit is {most_usd:g} USD, and the provider names no price.",
             fix="Look it up with the provider; without a limit it would be submitted.",
         )
-    if price_usd > left:
+    if not reaches(left, price_usd):
         raise Declined(
             "The training was not submitted: it costs too much.",
             why=f"It costs {price_usd:g} USD, and {max(left, 0):g} of {most_usd:g} USD are left.",

@@ -171,13 +171,19 @@ class Transaction:
             seconds for (seconds,) in self._connection.execute(query) if seconds and seconds > 0
         ]
 
-    def charges(self, *, but_for: str = "") -> list[Charge]:
+    def charges(self, *, but_for: str = "", waiting: bool = True) -> list[Charge]:
         """Return what each submission was to cost that was sent, or will be; no rehearsals.
 
-        but_for: the key of one that does not count.
+        A training that was entered and turned out to be another submission's is counted as that.
+        but_for: the key of one that does not count; waiting: with those that wait to be sent.
         """
+        yielded = (ROWS.c.object_key == "") & ROWS.c.prediction_id.is_(None)
+        left_out = {State.RELEASED, *(() if waiting else (State.WAITING,))}
         query = sa.select(ROWS.c.posted_at, ROWS.c.price_usd, ROWS.c.state).where(
-            ROWS.c.rehearsal == 0, ROWS.c.state != State.RELEASED.value, ROWS.c.key != but_for
+            ROWS.c.rehearsal == 0,
+            ROWS.c.state.not_in([state.value for state in left_out]),
+            ROWS.c.key != but_for,
+            ~yielded,
         )
         return [
             Charge(_time(row.posted_at), row.price_usd, row.state in OVER)

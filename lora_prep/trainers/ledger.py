@@ -130,13 +130,16 @@ class Ledger(LedgerRows):
     def check_month(self, price_usd: float | None) -> None:
         """Refuse a price that this month's budget does not reach for: before an upload, in a plan.
 
+        What waits to be sent may be this very training, so that only its claim counts that.
+
         Raises:
             Declined: it does not.
             TemporaryError: the database does not answer.
         """
         if self._most_month_usd is not None:
-            now = datetime.fromtimestamp(self._clock(), UTC)
-            check_month(price_usd, self._most_month_usd, self.charges(), now)
+            with self._database.transaction() as rows:
+                charges = rows.charges(waiting=False)
+            check_month(price_usd, self._most_month_usd, charges, self._now())
 
     def _try_claim(self, intent: Intent, *, again: bool) -> Outcome | None:
         token = secrets.token_hex(8)
@@ -144,8 +147,7 @@ class Ledger(LedgerRows):
         claimed = False
         try:
             with self._database.transaction() as rows:
-                limited = self._most_month_usd is not None and not intent.rehearsal
-                if limited:
+                if self._limits(intent):
                     rows.spend_alone()
                 row, other = _rows_of(rows, intent)
                 if taken := self._in_the_way(row, other, again=again):
@@ -156,10 +158,8 @@ class Ledger(LedgerRows):
                         return None
                 elif other:
                     rows.drop_guard(intent.fingerprint)
-                if limited:
-                    now = datetime.fromtimestamp(self._clock(), UTC)
-                    charges = rows.charges(but_for=intent.key)
-                    check_month(intent.price_usd, self._most_month_usd, charges, now)
+                if self._limits(intent):
+                    self._check_spent(rows, intent)
                 values = self._claim_values(intent, token)
                 if row is None:
                     rows.insert(values | {"created_at": values["updated_at"]})
@@ -236,12 +236,19 @@ class Ledger(LedgerRows):
     # ── sending ───────────────────────────────────────────────────────────────────────────────
 
     def sending(self, claim: Claimed) -> bool:
-        """Say that the POST comes now; False: the claim was lost, and nothing may be sent."""
-        return self._change(
-            claim.submission,
-            {State.POSTING, State.WAITING},
-            {"state": State.POSTING, "posted_at": self._clock()},
-        )
+        """Say that the POST comes now; False: the claim was lost, and nothing may be sent.
+
+        Raises:
+            Declined: another month has begun since the claim, and its budget does not reach.
+            TemporaryError: the database does not answer; nothing may be sent.
+        """
+        row = claim.submission
+        values = self._values(state=State.POSTING, posted_at=self._clock())
+        with self._database.transaction() as rows:
+            if self._limits(row.intent):
+                rows.spend_alone()
+                self._check_spent(rows, row.intent)
+            return rows.change(row.key, {State.POSTING, State.WAITING}, values, token=row.token)
 
     def waiting(self, claim: Claimed, reason: str) -> bool:
         """Say that the trainer surely did not take it and that it will be sent again."""
@@ -372,6 +379,16 @@ class Ledger(LedgerRows):
         self._set(key, AT_PROVIDER, state=State.CANCELLED, guard=None)
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
+
+    def _limits(self, intent: Intent) -> bool:
+        return self._most_month_usd is not None and not intent.rehearsal
+
+    def _check_spent(self, rows: Transaction, intent: Intent) -> None:
+        charges = rows.charges(but_for=intent.key)
+        check_month(intent.price_usd, self._most_month_usd, charges, self._now())
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
 
     def _yield(self, rows: Transaction, entered: Submission, to: Submission) -> None:
         """Take its prediction from a row that was entered; what it archived stays archived."""

@@ -219,9 +219,9 @@ def _send(
     until = time.monotonic() + waits.too_many_total_s
     while True:
         request = _made(ledger, claim, make_request)
-        if not ledger.sending(claim):
-            return None
         try:
+            if not ledger.sending(claim):
+                return None
             prediction = client.submit(request, webhook=webhook)
         except SubmissionUnknown as error:
             try:
