@@ -8,11 +8,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import IO
 
 from lora_prep.errors import TemporaryError
+from lora_prep.report.text import visible
 
 __all__ = ["Begun", "Commands"]
 
@@ -23,27 +23,13 @@ MOST_BYTES = 4000  # of what a command said that is shown
 class Begun:
     """A command that was begun for a run.
 
-    words: after `lora-prep`; at: when (aware UTC); output: the file that it writes to.
+    words: after `lora-prep`; status: its exit status, None while it goes on; said: the end of what
+    it has said, once it has ended.
     """
 
     words: tuple[str, ...]
-    at: datetime
-    process: subprocess.Popen[bytes]
-    output: IO[bytes]
-
-    @property
-    def status(self) -> int | None:
-        """Its exit status; None while it goes on."""
-        return self.process.poll()
-
-    @property
-    def said(self) -> str:
-        """The end of what it has said."""
-        file = self.output.fileno()
-        begin = max(0, os.fstat(file).st_size - MOST_BYTES)
-        # pread: the place in the file is the command's, and moving it would move its writing.
-        lines = os.pread(file, MOST_BYTES, begin).decode(errors="replace").splitlines()
-        return "\n".join(lines[1:] if begin else lines)
+    status: int | None = None
+    said: str = ""
 
 
 class Commands:
@@ -60,7 +46,7 @@ class Commands:
         says. The file has no name, so that nothing of it is left.
 
         Raises:
-            TemporaryError: another one is going on for it.
+            TemporaryError: another one is going on for it, or the system has no room for one.
         """
         with self._lock:
             last = self._begun.get(run_id)
@@ -70,17 +56,13 @@ class Commands:
                     why=f"lora-prep {' '.join(last.words)}",
                     fix="Wait for its end.",
                 )
-            output = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the command
-            process = subprocess.Popen(
-                [sys.executable, "-m", "lora_prep", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C ends the dashboard, not what was begun
-            )
-            begun = Begun(tuple(words), datetime.now(UTC), process, output)
-            self._begun[run_id] = begun
-            return begun
+            process, output = _started(words)
+            begun = self._begun[run_id] = Begun(tuple(words))
+        # Without this it would stay behind as a zombie, with its file open, until it is looked at.
+        threading.Thread(
+            target=self._see_its_end, args=(run_id, begun, process, output), daemon=True
+        ).start()
+        return begun
 
     def of(self, run_id: str) -> Begun | None:
         """Return the last command that was begun for a run."""
@@ -89,4 +71,40 @@ class Commands:
     @property
     def going_on(self) -> int:
         """How many have not ended."""
-        return sum(one.status is None for one in self._begun.values())
+        return sum(one.status is None for one in list(self._begun.values()))
+
+    def _see_its_end(
+        self, run_id: str, begun: Begun, process: subprocess.Popen[bytes], output: IO[bytes]
+    ) -> None:
+        with output:
+            status = process.wait()
+            self._begun[run_id] = replace(begun, status=status, said=_end_of(output))
+
+
+def _started(words: Sequence[str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    output = None
+    try:
+        output = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the command
+        process = subprocess.Popen(
+            # -P: a folder of photos may hold a file that is called like a module of ours.
+            [sys.executable, "-P", "-m", "lora_prep", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # what ends the dashboard, or its terminal, is not meant for it
+        )
+    except OSError as error:
+        if output:
+            output.close()
+        raise TemporaryError(
+            "The command could not be begun.", why=f"{error.strerror}.", fix="Try again."
+        ) from error
+    return process, output
+
+
+def _end_of(output: IO[bytes]) -> str:
+    """Return the last lines of a file, without the one that is cut, as they can be shown."""
+    size_bytes = output.seek(0, os.SEEK_END)
+    begin = output.seek(max(0, size_bytes - MOST_BYTES))
+    lines = output.read().decode(errors="replace").splitlines()
+    return "\n".join(visible(line) for line in (lines[1:] or lines if begin else lines))
