@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["amount", "span"]
+import math
+from typing import Any
+
+__all__ = ["amount", "is_amount", "span"]
 
 DAY_S, HOUR_S, MINUTE_S = 86400, 3600, 60
 
@@ -40,3 +43,14 @@ def amount(done: int | None, total: int | None, unit: str) -> str:
             return f"{done / 1e6:.0f}{f' of {total / 1e6:.0f}' if total else ''} MB"
         case _:
             return f"{done}{f' of {total}' if total else ''}"
+
+
+def is_amount(value: Any) -> bool:
+    """Whether what a file holds is a number that can be said, or None for an unknown one.
+
+    >>> is_amount(None), is_amount(4.2), is_amount(float("nan")), is_amount("4")
+    (True, True, False, False)
+    """
+    if isinstance(value, bool):
+        return False
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))

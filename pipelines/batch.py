@@ -24,6 +24,7 @@ from typing import Any
 from lora_prep.errors import Declined, LoraPrepError, TemporaryError
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.trainers import check_budget, reaches
+from lora_prep.wording import is_amount
 from pipelines.backends import choose, open_ledger
 from pipelines.cleaning import surely_unsent
 from pipelines.engine import Flow
@@ -134,10 +135,11 @@ def remembered(batch: str) -> Batch | None:
     path = _memory(batch)
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
+        budget_usd = kept.get("budget_usd")
         return Batch(
             id=batch,
             jobs=Path(kept["jobs"]) if kept.get("jobs") else None,
-            budget_usd=kept.get("budget_usd"),
+            budget_usd=budget_usd if is_amount(budget_usd) else None,
             runs={str(name): str(run) for name, run in kept["runs"].items()},
             planned_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lora_prep.errors import ConfigurationError
 from lora_prep.settings import Settings
-from lora_prep.wording import amount
+from lora_prep.wording import amount, is_amount
 from pipelines.known import Known
 from pipelines.runs import Run, Stamp, every_run, run_at, run_by_id
 
@@ -157,16 +157,31 @@ class _Facts:
 
     @classmethod
     def of(cls, record: Mapping[str, Any], stamp: Stamp) -> _Facts:
-        expires_at = record.get("expires_at")
-        return cls(
+        """Take them from a record.
+
+        Raises:
+            ValueError, TypeError, AttributeError: it is damaged.
+        """
+        expires_at, training = record.get("expires_at"), record.get("training") or {}
+        found = cls(
             name=record.get("name") or (record.get("opened") or {}).get("name"),
             status=record.get("status"),
             begun="opened" in record,
-            training=record.get("training") or {},
+            training=training,
             expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
             error=record.get("error"),
             stamp=stamp,
         )
+        texts = [found.name, found.status, training.get("prediction_id")]
+        if found.error is not None:
+            texts += [found.error.get(name, 0) for name in ("code", "message", "why", "fix")]
+        if not all(text is None or isinstance(text, str) for text in texts):
+            raise TypeError("a text is none")
+        if not is_amount(training.get("price_usd")):
+            raise TypeError("a price is none")
+        if found.expires_at and found.expires_at.tzinfo is None:
+            raise ValueError("a time of no zone")
+        return found
 
     @property
     def at_provider(self) -> bool:

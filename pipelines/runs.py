@@ -26,6 +26,7 @@ from lora_prep.embedded import Lock, is_held
 from lora_prep.errors import Declined, TemporaryError
 from lora_prep.events import Event, Listener
 from lora_prep.settings import home_folder
+from lora_prep.wording import is_amount
 
 __all__ = [
     "Run",
@@ -152,7 +153,7 @@ class Run:
                 said = json.loads(line)
             except ValueError:  # it is just being written, or the tail begins within it
                 continue
-            if isinstance(said, dict) and {"time", "stage", "message"} <= said.keys():
+            if isinstance(said, dict) and _is_event(said):
                 yield said
 
     @contextmanager
@@ -263,7 +264,9 @@ def every_run() -> list[Run]:
 def run_by_id(run_id: str) -> Run | None:
     """Return a run of this machine by its id; an id that is none is not looked for on disk."""
     path = _runs_folder() / run_id
-    return Run(run_id, path) if re.fullmatch(r"[0-9a-z-]+", run_id) and path.is_dir() else None
+    return (
+        Run(run_id, path) if re.fullmatch(r"[0-9a-z][0-9a-z-]*", run_id) and path.is_dir() else None
+    )
 
 
 def find_run(*, prediction_id: str) -> Run | None:
@@ -291,6 +294,13 @@ def cancelled(run_id: str) -> Declined:
         f"The run {run_id} was cancelled.",
         why="Somebody said: lora-prep cancel.",
         fix=f"Go on all the same: lora-prep resume {run_id}",
+    )
+
+
+def _is_event(said: Mapping[str, Any]) -> bool:
+    texts = (said.get("time"), said.get("stage"), said.get("message"), said.get("unit", ""))
+    return all(isinstance(one, str) for one in texts) and all(
+        is_amount(said.get(name)) for name in ("done", "total")
     )
 
 

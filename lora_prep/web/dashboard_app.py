@@ -38,7 +38,7 @@ from lora_prep.web.dashboard_page import (
 )
 from lora_prep.web.guarded import CHANGE_HEADER, Tokens
 from lora_prep.web.serving import body_of, environment, static_files
-from lora_prep.wording import amount, span
+from lora_prep.wording import amount
 from pipelines.batch import batches
 from pipelines.looking import Looker, Row
 from pipelines.places import worker_is_here
@@ -155,7 +155,7 @@ def dashboard_app(board: Board, tokens: Tokens) -> Starlette:
     templates = environment(
         change_headers=f'{{"{CHANGE_HEADER}": "{tokens.change}"}}', static="/static"
     )
-    templates.filters.update(breakable=breakable, span=span)
+    templates.filters.update(breakable=breakable, visible=visible)
 
     def draw(name: str, **values: Any) -> str:
         return templates.get_template(f"dashboard/{name}.html").render(**values)

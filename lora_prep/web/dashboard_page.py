@@ -257,20 +257,23 @@ def line_of(row: Row) -> Line:
 
 def run_facts(row: Row, record: Mapping[str, Any]) -> tuple[Fact, ...]:
     """Return what is known of a run, for its own page."""
-    inspection, dataset = record.get("inspection") or {}, record.get("dataset") or {}
     left_s = row.left_s
     kept = "" if left_s is None else f"{span(left_s)} more at the provider"
+    try:
+        photos, folder, loras = _photos(record), _folder(record), _loras(record)
+    except (TypeError, ValueError, AttributeError):
+        photos, folder, loras = "", "", [Fact("Record", "damaged: not all of it is shown")]
     found = [
         Fact("Run", row.run, code=True),
         Fact("Stage", row.stage or ""),
         Fact("Elapsed", span(row.elapsed_s) if row.elapsed_s is not None else ""),
-        Fact("Photos", _photos(inspection, dataset)),
-        Fact("From", str((record.get("opened") or {}).get("folder") or ""), code=True),
+        Fact("Photos", photos),
+        Fact("From", folder, code=True),
         Fact("Provider", "a rehearsal" if record.get("rehearsal") else row.provider_state or ""),
         Fact("Training", row.prediction_id or "", code=True),
         Fact("Price", "" if row.price_usd is None else _usd(row.price_usd)),
         Fact("Result", "gone at the provider" if left_s is not None and left_s <= 0 else kept),
-        *_loras(record),
+        *loras,
     ]
     return tuple(Fact(one.name, visible(one.value), one.code) for one in found if one.value)
 
@@ -361,7 +364,12 @@ def _month(one: Month, this: date, most_usd: float | None) -> MonthLine:
     )
 
 
-def _photos(inspection: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
+def _folder(record: Mapping[str, Any]) -> str:
+    return str((record.get("opened") or {}).get("folder") or "")
+
+
+def _photos(record: Mapping[str, Any]) -> str:
+    inspection, dataset = record.get("inspection") or {}, record.get("dataset") or {}
     if dataset.get("images"):
         return f"{dataset['images']} trained on, {dataset.get('bytes', 0) / 1e6:.1f} MB"
     if "usable" in inspection:

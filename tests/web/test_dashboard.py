@@ -127,6 +127,111 @@ def test_names_are_shown_as_they_are_and_harm_nothing(user: httpx.Client) -> Non
         assert "\u202e" not in page
 
 
+MEAN = "<b>\"'&\u202e"
+
+
+def test_nothing_that_is_shown_is_taken_for_a_page(user: httpx.Client, tmp_path: Path) -> None:
+    """Every text of a run, a batch and a schedule, also those that only a strange hand writes."""
+    error = {"code": MEAN, "message": MEAN, "why": MEAN, "fix": MEAN, "retryable": True}
+    run = made(
+        MEAN,
+        name=MEAN,
+        error=error,
+        training={"prediction_id": MEAN},
+        loras=[{"url": MEAN, "sha256": MEAN, "rank": MEAN}],
+        inspection={"usable": MEAN, "needed": MEAN},
+        opened={**OPENED, "folder": MEAN},
+    )
+    said = {"time": MEAN, "stage": MEAN, "message": MEAN, "unit": MEAN, "done": 1}
+    (run.path / "events.jsonl").write_text(json.dumps(said))
+    talking = made("created", name=MEAN)
+    (talking.path / "events.jsonl").write_text(json.dumps(said))
+    _remember(tmp_path / MEAN, 1.0, {MEAN: run.id})
+    pages = [
+        user.get(path).text
+        for path in ("/", f"/runs/{run.id}", f"/runs/{talking.id}", f"/runs/{run.id}/ask/cancel")
+    ]
+    pages.append(user.post(f"/runs/{run.id}/found", data={"typed": MEAN}).text)
+    for page in pages[:3]:
+        assert "&lt;b&gt;&#34;&#39;&amp;\\u202e" in page.replace("<wbr>", "")
+    assert not any(MEAN[:3] in page or MEAN[-1] in page for page in pages)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{",
+        "[]",
+        "null",
+        '"run"',
+        '{"status": ["submitted"], "opened": {}}',
+        '{"status": "submitted", "opened": {}, "name": ["a"]}',
+        '{"status": "submitted", "opened": "x"}',
+        '{"status": "submitted", "opened": {}, "error": {}}',
+        '{"status": "submitted", "opened": {}, "error": "lost"}',
+        '{"status": "submitted", "opened": {}, "error": {"code": "c", "message": 1}}',
+        '{"status": "submitted", "opened": {}, "training": {"price_usd": NaN}}',
+        '{"status": "submitted", "opened": {}, "training": {"price_usd": "4"}}',
+        '{"status": "submitted", "opened": {}, "training": {"price_usd": true}}',
+        '{"status": "submitted", "opened": {}, "training": {"prediction_id": 7}}',
+        '{"status": "submitted", "opened": {}, "training": [1]}',
+        '{"status": "completed", "opened": {}, "expires_at": "2026-11-26T12:00:00"}',
+        '{"status": "completed", "opened": {}, "expires_at": 5}',
+    ],
+)
+def test_a_damaged_record_hides_no_other_run(damage: str, user: httpx.Client) -> None:
+    good, bad = made("archived", name="ada"), made("submitted", name="ben")
+    (bad.path / "run.json").write_text(damage)
+    assert names(user.get("/").text) == ["ada"]
+    assert user.get(f"/runs/{bad.id}").status_code == 404
+    assert user.get(f"/runs/{good.id}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"loras": ["s3://b/x"]},
+        {"loras": [{"bytes": "many"}]},
+        {"loras": 7},
+        {"dataset": [1]},
+        {"dataset": {"images": 16, "bytes": None}},
+        {"inspection": 5},
+    ],
+)
+def test_what_is_damaged_of_a_record_is_said_on_its_page(
+    facts: dict[str, object], user: httpx.Client
+) -> None:
+    run = made("archived", name="ada", **facts)
+    said = text(user.get(f"/runs/{run.id}").text)
+    assert "damaged: not all of it is shown" in said
+    assert names(user.get("/").text) == ["ada"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    ['"done": NaN, "unit": "s"', '"done": "x", "unit": "bytes"', '"total": [], "done": 1',
+     '"unit": 5', '"done": {}'],
+)  # fmt: skip
+def test_an_event_that_is_none_is_left_out(event: str, user: httpx.Client) -> None:
+    run = made("created", name="ada")
+    well = '{"time": "2026-11-26T02:00:00+00:00", "stage": "train", "message": "well"}'
+    bad = f'{{"time": "-", "stage": "train", "message": "ill", {event}}}'
+    (run.path / "events.jsonl").write_text(f"{well}\n{bad}\n")
+    for path in ("/", f"/runs/{run.id}", f"/runs/{run.id}/log"):
+        said = user.get(path).text
+        assert "well" in said
+        assert "ill" not in text(said).split()
+
+
+def test_a_damaged_batch_is_shown_as_far_as_it_is_whole(user: httpx.Client) -> None:
+    run = made("archived", name="ada")
+    _remember(Path("/people/jobs.toml"), 40.0, {"ada": run.id})
+    (path,) = (run.path.parents[1] / "batches").glob("*.json")
+    for was, damaged in ((", ", "?"), ('"budget_usd": 40.0', '"budget_usd": NaN')):
+        path.write_text(path.read_text().replace(was, damaged))
+        assert names(user.get("/").text) == ["ada"]
+
+
 def test_a_batch_shows_how_its_people_stand_and_leads_to_them(user: httpx.Client) -> None:
     ada, ben = made("archived", name="ada"), made("failed", name="ben", error=LOST)
     made("archived", name="somebody else")
