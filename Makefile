@@ -34,6 +34,7 @@ bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/archive.py
 	$(BIN)/python benchmarks/batch.py
 	$(BIN)/python benchmarks/review.py
+	$(BIN)/python benchmarks/dashboard.py
 
 pictures: .venv/dev.stamp
 	$(BIN)/python tools/pictures.py

@@ -7,23 +7,19 @@ made up (500 different faces of one person); every decision is saved, and choose
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import numpy as np
-import uvicorn
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pages import compare, served
 from lora_prep.inspection import AnalysisCache
-from lora_prep.web.guarded import CHANGE_HEADER, Guarded, Tokens
 from lora_prep.web.review_app import Desk, review_app
 from tests.sample import a_finding, a_judged_face
 from tests.web.reviews import a_review_of
@@ -45,12 +41,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         desk = made_up_desk(wanted.count, folder)
-        print(f"{wanted.count} photos, {wanted.runs} runs      median      worst      promise")
-        with Served(desk) as client:
-            times = {name: show(name, ask, wanted.runs) for name, ask in questions(client).items()}
-    slow = [name for name, ms in times.items() if ms > LIMIT_MS and name not in ONCE]
-    if slow:
-        sys.exit(f"slower than {LIMIT_MS} ms: {', '.join(slow)}")
+        print(f"{wanted.count} photos, {wanted.runs} runs")
+        with served(lambda tokens: review_app(desk, tokens)) as client:
+            compare(questions(client), wanted.runs, LIMIT_MS, but_for=ONCE)
 
 
 def made_up_desk(count: int, folder: Path) -> Desk:
@@ -84,32 +77,6 @@ def made_up_desk(count: int, folder: Path) -> Desk:
     return Desk(review, AnalysisCache(folder / "cache", "made up"))
 
 
-class Served:
-    """The app on a port of loopback, and a client that was let in."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._tokens = tokens = Tokens()
-        app = Guarded(review_app(desk, tokens), tokens, ["page"], "page")
-        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-        self._thread = threading.Thread(target=self._server.run)
-
-    def __enter__(self) -> httpx.Client:
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        headers = {
-            "host": "page",
-            CHANGE_HEADER: self._tokens.change,
-            "cookie": f"page={self._tokens.entry}",
-        }
-        return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers)
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-
-
 def questions(client: httpx.Client) -> dict[str, Callable[[int], httpx.Response]]:
     """Return what is asked for, in the order of a review; each is given the number of the run."""
 
@@ -130,20 +97,6 @@ def questions(client: httpx.Client) -> dict[str, Callable[[int], httpx.Response]
         "12 MP at large, made": lambda run: client.get(f"/photos/{run}/large.jpg"),
         "12 MP at large, again": lambda _: client.get("/photos/0/large.jpg"),
     }
-
-
-def show(name: str, ask: Callable[[int], httpx.Response], runs: int) -> float:
-    """Print and return the median, ms."""
-    times = []
-    for run in range(runs):
-        begun = time.perf_counter()
-        answer = ask(run)
-        times.append((time.perf_counter() - begun) * 1000)
-        answer.raise_for_status()
-    median = statistics.median(times)
-    promise = "" if name in ONCE else f"{LIMIT_MS} ms"
-    print(f"{name:<24} {median:7.1f} ms {max(times):7.1f} ms {promise:>12}")
-    return median
 
 
 if __name__ == "__main__":

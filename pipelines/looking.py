@@ -16,7 +16,7 @@ from lora_prep.errors import ConfigurationError
 from lora_prep.settings import Settings
 from lora_prep.wording import amount, is_amount
 from pipelines.known import Known
-from pipelines.runs import Run, Stamp, every_run, run_at, run_by_id
+from pipelines.runs import Run, Stamp, begun_at, every_run, run_by_id
 
 if TYPE_CHECKING:
     from lora_prep.trainers import Submission
@@ -287,8 +287,7 @@ class Looker:
         submissions = self.known.submissions(run.id for run, facts in found if facts.at_provider)
         now, rows = datetime.now(UTC), []
         for run, facts in found:
-            row = self._row(run, facts, submissions.get(run.id), now)
-            row = replace(row, held=run.id in held)
+            row = self._row(run, facts, submissions.get(run.id), now, held=run.id in held)
             if events and not row.ended:
                 row = replace(row, last_event=run.last_said())
             rows.append(row)
@@ -314,24 +313,32 @@ class Looker:
             return replace(row, stage=ENGINE_STAGES.get(stage, stage), last_event=None)
         return row
 
-    def _row(self, run: Run, facts: _Facts, submission: Submission | None, now: datetime) -> Row:
+    def _row(
+        self,
+        run: Run,
+        facts: _Facts,
+        submission: Submission | None,
+        now: datetime,
+        *,
+        held: bool,
+    ) -> Row:
         status = facts.status
         if status != "archived" and run.is_cancelled:
             status = "cancelled"
         ended = not is_unfinished(status, begun=facts.begun)
         until = facts.stamp.changed_at if ended else now
         left = facts.expires_at - now if facts.expires_at else None
-        begun_at = run.begun_at
+        began = begun_at(run.id)
         return Row(
             run=run.id,
             name=facts.name,
             status=status,
             stage=None if ended else STAGES.get(status or ""),
-            elapsed_s=(until - begun_at).total_seconds() if begun_at else None,
+            elapsed_s=(until - began).total_seconds() if began else None,
             provider_state=submission.state.value if submission else _provider_state(facts),
             prediction_id=facts.training.get("prediction_id"),
             price_usd=facts.training.get("price_usd"),
-            held=False,
+            held=held,
             here=True,
             ended=ended,
             expires_at=facts.expires_at,
@@ -372,13 +379,8 @@ def unknown_run(run_id: str) -> ConfigurationError:
 
 def _urgency(row: Row) -> tuple[bool, bool, str, float]:
     expires = row.expires_at.isoformat() if row.expires_at and not row.ended else "9"
-    begun_at = run_at(row.run).begun_at
-    return (
-        not row.needs_attention,
-        row.ended,
-        expires,
-        -begun_at.timestamp() if begun_at else 0.0,
-    )
+    began = begun_at(row.run)
+    return not row.needs_attention, row.ended, expires, -began.timestamp() if began else 0.0
 
 
 def _provider_state(facts: _Facts) -> str | None:
@@ -390,9 +392,9 @@ def _provider_state(facts: _Facts) -> str | None:
 
 def _elsewhere(flow: Flow, submission: Submission | None, *, held: bool) -> Row:
     answer = flow.answer or {}
-    begun_at = run_at(flow.run).begun_at
+    began = begun_at(flow.run)
     code = (answer.get("error") or {}).get("code")
-    passed = datetime.now(UTC) - begun_at if begun_at and not flow.finished else None
+    passed = datetime.now(UTC) - began if began and not flow.finished else None
     return Row(
         run=flow.run,
         name=None,

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -32,6 +33,7 @@ __all__ = [
     "Run",
     "Stamp",
     "all_runs",
+    "begun_at",
     "cancelled",
     "every_run",
     "find_run",
@@ -95,21 +97,13 @@ class Run:
         return bool(self.record().get("training"))
 
     @property
-    def begun_at(self) -> datetime | None:
-        """When it was begun: its id says so."""
-        try:
-            return datetime.strptime(self.id.partition("-")[0], "%Y%m%dt%H%M%S").replace(tzinfo=UTC)
-        except ValueError:
-            return None
-
-    @property
     def stamp(self) -> Stamp | None:
         """What tells one state of its record from another without reading it; None: none is there.
 
         Of a run that has ended the record is not written again: its stamp says when it ended.
         """
         try:
-            seen = (self.path / RECORD).stat()
+            seen = os.stat(f"{self.path}/{RECORD}")  # noqa: PTH116  a Path takes longer than it
         except OSError:
             return None
         return Stamp(seen.st_mtime_ns, seen.st_ino, seen.st_size)
@@ -117,7 +111,7 @@ class Run:
     @property
     def is_cancelled(self) -> bool:
         """Whether its owner gave it up, and nobody has gone on with it since."""
-        return (self.path / CANCELLED).exists()
+        return os.path.exists(f"{self.path}/{CANCELLED}")  # noqa: PTH110  as for the stamp
 
     def mark_cancelled(self) -> None:
         """Say that its owner gave it up.
@@ -234,6 +228,15 @@ class Run:
         return listen
 
 
+@lru_cache(maxsize=10_000)  # a page asks for those of every run, every two seconds
+def begun_at(run_id: str) -> datetime | None:
+    """Return when a run was begun: its id says so."""
+    try:
+        return datetime.strptime(run_id.partition("-")[0], "%Y%m%dt%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
 def new_run() -> Run:
     """Return a run with a new id: sortable by time, random at the end, without any name."""
     run_id = f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(3)}"
@@ -257,8 +260,13 @@ def all_runs() -> Iterator[Run]:
 
 
 def every_run() -> list[Run]:
-    """Return every run that has a record, the newest first, without reading any."""
-    return [Run(path.parent.name, path.parent) for path in _record_paths()]
+    """Return every run that has a folder, the newest first; not each has a record."""
+    folder = _runs_folder()
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  each Path would be made twice
+    except FileNotFoundError:
+        return []
+    return [Run(name, folder / name) for name in sorted(names, reverse=True)]
 
 
 def run_by_id(run_id: str) -> Run | None:
@@ -306,18 +314,13 @@ def _is_event(said: Mapping[str, Any]) -> bool:
 
 def _records() -> Iterator[tuple[Run, dict[str, Any]]]:
     """Yield every run that has a readable record, the newest first."""
-    for path in _record_paths():
-        run = Run(path.parent.name, path.parent)
+    for run in every_run():
         try:
             record = run.record()
         except (OSError, ValueError):
             continue  # one damaged record must not hide the others
-        if isinstance(record, dict):
+        if record and isinstance(record, dict):
             yield run, record
-
-
-def _record_paths() -> list[Path]:
-    return sorted(_runs_folder().glob(f"*/{RECORD}"), reverse=True)
 
 
 def _runs_folder() -> Path:
