@@ -5,7 +5,8 @@ const dialog = document.getElementById("ask");
 const trouble = document.getElementById("trouble");
 const said = document.getElementById("said");
 let opener = ""; // the id of the button that asked
-let told = document.getElementById("summary")?.textContent;
+const standing = () => document.querySelector("main")?.dataset.said;
+let told = standing();
 
 function fail(text) {
   trouble.textContent = text;
@@ -23,13 +24,14 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.target.id === "ask-body") {
-    opener = document.activeElement.id;
+    opener = event.detail.requestConfig.elt.id; // not every browser focuses what is clicked
     dialog.showModal();
     (document.getElementById("typed") ?? document.getElementById("ask-close")).focus();
     return;
   }
-  const summary = document.getElementById("summary")?.textContent;
-  if (summary !== told) said.textContent = told = summary;
+  // How it stands is read out when that changes, not every second of its progress.
+  const now = standing();
+  if (now && now !== told) said.textContent = told = now;
   showReport();
 });
 
