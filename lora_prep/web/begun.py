@@ -37,6 +37,7 @@ class Commands:
 
     def __init__(self) -> None:
         self._begun: dict[str, Begun] = {}  # by run; one that was given up ends by itself
+        self._going_on = 0
         self._lock = threading.Lock()
 
     def begin(self, run_id: str, words: Sequence[str]) -> Begun:
@@ -58,6 +59,7 @@ class Commands:
                 )
             process, output = _started(words)
             begun = self._begun[run_id] = Begun(tuple(words))
+            self._going_on += 1
         # Without this it would stay behind as a zombie, with its file open, until it is looked at.
         threading.Thread(
             target=self._see_its_end, args=(run_id, begun, process, output), daemon=True
@@ -71,14 +73,18 @@ class Commands:
     @property
     def going_on(self) -> int:
         """How many have not ended."""
-        return sum(one.status is None for one in list(self._begun.values()))
+        return self._going_on
 
     def _see_its_end(
         self, run_id: str, begun: Begun, process: subprocess.Popen[bytes], output: IO[bytes]
     ) -> None:
         with output:
             status = process.wait()
-            self._begun[run_id] = replace(begun, status=status, said=_end_of(output))
+            ended = replace(begun, status=status, said=_end_of(output))
+        with self._lock:
+            self._going_on -= 1
+            if self._begun[run_id] is begun:
+                self._begun[run_id] = ended
 
 
 def _started(words: Sequence[str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:

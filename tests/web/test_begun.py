@@ -56,6 +56,24 @@ def test_of_two_at_once_one_is_begun() -> None:
     assert ended(commands, "a-run").status == 0
 
 
+def test_what_ends_a_command_does_not_wait_for_it() -> None:
+    """A training that is gone on with takes hours: giving it up must not."""
+    commands = Commands()
+    long = ["dashboard", "--no-browser"]
+    commands.begin("a-run", long)
+    with pytest.raises(TemporaryError, match="Another command goes on"):
+        commands.begin("a-run", ["--version"])
+    short = commands.begin("a-run", ["cancel", "--help"])
+    with pytest.raises(TemporaryError):
+        commands.begin("a-run", ["cancel", "--help"])  # once is enough
+    until(lambda: commands.going_on == 1)
+    (left,) = psutil.Process().children()
+    assert left.cmdline()[-2:] == long
+    left.kill()
+    last = ended(commands, "a-run")
+    assert (last.words, last.status) == (short.words, 0)  # the last one is what is shown
+
+
 def test_many_commands_leave_no_process_and_no_file_open() -> None:
     this, commands = psutil.Process(), Commands()
     files, threads = this.num_fds(), threading.active_count()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from lora_prep.settings import load_settings
@@ -399,6 +400,22 @@ def test_giving_up_is_asked_about_and_then_done_by_the_command(user: httpx.Clien
     assert run.is_cancelled
     assert "it takes nothing back" in said
     assert "cancelled" in said
+
+
+def test_what_the_dashboard_goes_on_with_can_be_given_up(user: httpx.Client, board: Board) -> None:
+    run = made("submitted", name="ada")
+    submitted(run)
+    board.commands.begin(run.id, ["dashboard", "--no-browser"])  # anything that goes on
+    try:
+        assert user.post(f"/runs/{run.id}/resume").status_code == 409
+        assert user.post(f"/runs/{run.id}/cancel").status_code == 200
+        until = time.monotonic() + WAIT_S
+        while not run.is_cancelled:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    finally:
+        for one in psutil.Process().children():
+            one.kill()
 
 
 @pytest.mark.parametrize("typed", ["", "--not-submitted", "a b", "é", "x" * 200, "a;b"])
