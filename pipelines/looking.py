@@ -119,7 +119,8 @@ class Row:
         if self.status == "archived":
             return f"Use it with: lora-prep lora use {self.run}"
         if not self.ended or self.status == "cancelled":
-            return f"Go on with: lora-prep resume {self.run}"
+            where = "Go on with" if self.here else "Go on, on the machine that began it, with"
+            return f"{where}: lora-prep resume {self.run}"
         return ""
 
     def to_json(self) -> dict[str, Any]:

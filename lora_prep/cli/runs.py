@@ -103,7 +103,8 @@ def cancel(
         done.append(give_up(run, settings, looker, session.on_event))
     session.answer(f"cancelled  {run}")
     session.answer(_remote(done[0]))
-    session.say(f"Go on all the same: lora-prep resume {run}")
+    where = "" if done[0].here else ", on the machine that began it"
+    session.say(f"Go on all the same{where}: lora-prep resume {run}")
 
 
 def runs_prune(

@@ -210,7 +210,8 @@ def _exactly(usd: float) -> str:
 
 def _given_up(row: Row) -> tuple[str, ...]:
     """Return what giving up does, and what it does not stop: as the command knows it by then."""
-    stops = "Nothing more is done for it here; you can go on later."
+    stops = "Nothing more is done for it; you can go on later"
+    stops += "." if row.here else ", on the machine that began it."
     if _record_of(row).get("rehearsal"):
         return (stops, "It is a rehearsal: nothing is billed.")
     if row.provider_state in NEVER_SENT and not row.prediction_id:

@@ -24,12 +24,15 @@ from lora_prep.web.guarded import CHANGE_HEADER, Guarded, Tokens
 from pipelines.backends import open_ledger
 from pipelines.batch import _remember, batch_id
 from pipelines.due import Policy, parse_cron
+from pipelines.engine import Client
 from pipelines.places import database_of, machine_of, worker_lock
 from pipelines.runs import new_run
 from pipelines.schedules import Schedules
+from pipelines.train import Task
 from tests.records import LOST, OPENED, in_hand, made, submitted
 from tests.trainer_service.conftest import running_service
 from tests.trainer_service.helpers import KEY, OPTIONS
+from tests.trainers.databases import KINDS, new_database
 from tests.web.asking import HOST, asking
 
 WAIT_S = 60
@@ -400,6 +403,34 @@ def test_giving_up_is_asked_about_and_then_done_by_the_command(user: httpx.Clien
     assert run.is_cancelled
     assert "it takes nothing back" in said
     assert "cancelled" in said
+
+
+@pytest.mark.slow
+def test_a_run_of_another_machine_can_be_given_up_here_and_gone_on_with_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: Tokens
+) -> None:
+    if "postgres" not in KINDS:
+        pytest.skip("there is no Postgres on this machine")
+    url = str(new_database("postgres", tmp_path))
+    monkeypatch.setenv("LORA_PREP_ENGINE__DATABASE_URL", url)
+    theirs = "20260101t000000-abcdef"
+    with closing(Client(load_settings())) as client:
+        client.enqueue(Task(theirs))
+    with closing(Board(load_settings())) as board:
+        page = asking(dashboard_app(board, tokens))
+        assert actions(page.get(f"/runs/{theirs}").text) == ["cancel"]
+        assert "on the machine that began it" in text(page.get(f"/runs/{theirs}").text)
+        said = text(page.get(f"/runs/{theirs}/ask/cancel").text)
+        assert "go on later, on the machine that began it. Nothing was submitted so far." in said
+        assert page.post(f"/runs/{theirs}/resume").status_code == 404
+        assert page.post(f"/runs/{theirs}/cancel").status_code == 200
+        until = time.monotonic() + WAIT_S
+        while board.commands.going_on:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        said = text(page.get(f"/runs/{theirs}").text)
+        assert "Go on all the same, on the machine that began it" in said
+        assert not actions(page.get(f"/runs/{theirs}").text)
 
 
 def test_what_the_dashboard_goes_on_with_can_be_given_up(user: httpx.Client, board: Board) -> None:
