@@ -24,6 +24,8 @@ from lora_prep.web.begun import Begun, Commands
 from tests.cli.command import command
 from tests.records import made, submitted
 
+pytestmark = pytest.mark.slow  # it starts processes
+
 WAIT_S = 60
 
 

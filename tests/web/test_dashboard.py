@@ -386,6 +386,7 @@ def test_what_can_be_done_depends_on_how_it_stands(user: httpx.Client) -> None:
         assert user.post(f"/runs/{waiting.id}/resume").status_code == 404
 
 
+@pytest.mark.slow
 def test_giving_up_is_asked_about_and_then_done_by_the_command(user: httpx.Client) -> None:
     run = made("submitted", name="ada", training={"price_usd": 4.0})
     submitted(run)
@@ -433,6 +434,7 @@ def test_a_run_of_another_machine_can_be_given_up_here_and_gone_on_with_there(
         assert not actions(page.get(f"/runs/{theirs}").text)
 
 
+@pytest.mark.slow
 def test_what_the_dashboard_goes_on_with_can_be_given_up(user: httpx.Client, board: Board) -> None:
     run = made("submitted", name="ada")
     submitted(run)
