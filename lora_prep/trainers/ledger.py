@@ -374,10 +374,6 @@ class Ledger(LedgerRows):
         state = State.REFUSED if refused else State.FAILED
         self._set(key, AT_PROVIDER, state=state, guard=None, reason=reason)
 
-    def cancelled(self, key: str) -> None:
-        """Note that its owner gave it up: it is free, and may be paid for a second time."""
-        self._set(key, AT_PROVIDER, state=State.CANCELLED, guard=None)
-
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
 
     def _limits(self, intent: Intent) -> bool:

@@ -126,15 +126,12 @@ def test_rehearsals_may_repeat_but_one_of_them_is_sent_once(ledger: Ledger) -> N
         assert isinstance(ledger.claim(intent(run_id, rehearsal=True)), InFlight)
 
 
-@pytest.mark.parametrize("end", ["failed", "cancelled"])
-def test_what_ended_without_a_lora_is_free_for_the_next_attempt(ledger: Ledger, end: str) -> None:
+def test_what_ended_without_a_lora_is_free_for_the_next_attempt(ledger: Ledger) -> None:
     assert ledger.attempt_of("run1") == 1
     claim = claimed(ledger, intent())
     ledger.submitted(claim, "p1")
     assert ledger.attempt_of("run1") == 1
-    ledger.failed("run1-1", "no X-Amz-Signature=secret") if end == "failed" else ledger.cancelled(
-        "run1-1"
-    )
+    ledger.failed("run1-1", "no X-Amz-Signature=secret")
     assert isinstance(ledger.claim(intent()), Ended)
     assert ledger.attempt_of("run1") == 2
     claimed(ledger, intent(attempt=2))
@@ -279,16 +276,6 @@ def test_a_training_from_elsewhere_is_entered_once(ledger: Ledger) -> None:
     claimed(ledger, intent("run11"))
 
 
-def test_an_archived_lora_outlives_a_cancelled_row(ledger: Ledger) -> None:
-    ledger.submitted(claimed(ledger, intent()), "p1")
-    ledger.cancelled("run1-1")
-    ledger.archived("run1-1")
-    ledger.failed("run1-1", "too late")
-    assert (row := ledger.get("run1-1"))
-    assert row.state is State.ARCHIVED
-    claimed(ledger, intent("run2"))
-
-
 @pytest.mark.parametrize("other", [False, True])
 def test_what_was_taken_for_lost_and_is_archived_stands_for_its_request_again(
     ledger: Ledger, other: bool
@@ -298,6 +285,7 @@ def test_what_was_taken_for_lost_and_is_archived_stands_for_its_request_again(
     if other:
         claimed(ledger, intent("run2"))
     ledger.archived("run1-1")
+    ledger.failed("run1-1", "too late")
     taken = ledger.claim(intent("run3"))
     assert isinstance(taken, InFlight if other else Archived)
     assert taken.submission.key == ("run2-1" if other else "run1-1")
