@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import webbrowser
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Annotated
+from contextlib import closing
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
+from lora_prep.cli.pages import NoBrowser, Port, show_page
 from lora_prep.cli.session import SessionParameter
 from lora_prep.report.text import plural
 from lora_prep.settings import load_settings
-from lora_prep.web.serving import serve_page
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -23,14 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["dashboard"]
 
 
-def dashboard(
-    *,
-    port: Annotated[int, Parameter(help="Where the page is served; a free port without.")] = 0,
-    no_browser: Annotated[
-        bool, Parameter(help="Only print the address of the page.", show_default=False)
-    ] = False,
-    session: SessionParameter,
-) -> None:
+def dashboard(*, port: Port = 0, no_browser: NoBrowser = False, session: SessionParameter) -> None:
     """See every run, batch and schedule, what needs you first, and what each month cost.
 
     The page is served to this machine alone until Ctrl-C, and shows what is new by itself. A run's
@@ -48,15 +37,15 @@ def dashboard(
         board = Board(settings)
         return dashboard_app(board, tokens)
 
-    def opened(address: str, once: str) -> None:
-        session.say(f"The dashboard is at {address}")
-        session.say("Ctrl-C ends it; what it has begun goes on.")
-        if sys.stdout.isatty() and not no_browser and not session.json:
-            webbrowser.open(once)
-
     session.result = lambda: {"schema": 1, "going_on": board.commands.going_on if board else 0}
-    with suppress(KeyboardInterrupt):  # how it ends
-        serve_page(make_app, port=port, on_open=opened)
+    show_page(
+        make_app,
+        session,
+        port=port,
+        no_browser=no_browser,
+        what="The dashboard is",
+        at_the_end="what it has begun goes on",
+    )
     if board:
         with closing(board):
             if going_on := board.commands.going_on:

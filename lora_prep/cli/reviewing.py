@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import webbrowser
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from lora_prep.cli.flags import DatasetFlags, settings_flags
+from lora_prep.cli.pages import NoBrowser, Port, show_page
 from lora_prep.cli.session import SessionParameter
 from lora_prep.inspection import AnalysisCache
 from lora_prep.settings import load_settings
-from lora_prep.web.serving import serve_page
-from pipelines.reviewing import Review, folder_of, open_review, settings_of
+from pipelines.reviewing import folder_of, open_review, settings_of
 from pipelines.runs import run_by_id
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from lora_prep.web.guarded import Tokens
+    from lora_prep.web.review_app import Desk
 
 __all__ = ["review"]
 
@@ -32,10 +29,8 @@ def review(
     folder: Annotated[Path, Parameter(name="FOLDER", help="A folder of photos, or a run's id.")],
     /,
     *,
-    port: Annotated[int, Parameter(help="Where the page is served; a free port without.")] = 0,
-    no_browser: Annotated[
-        bool, Parameter(help="Only print the address of the page.", show_default=False)
-    ] = False,
+    port: Port = 0,
+    no_browser: NoBrowser = False,
     dataset: DatasetFlags = DatasetFlags(),
     session: SessionParameter,
 ) -> None:
@@ -51,15 +46,26 @@ def review(
     reviewed = open_review(folder, settings, session.on_event)
     session.progress.settle()
 
-    def opened(address: str, once: str) -> None:
-        session.say(f"Review {folder} at {address}")
-        session.say("Ctrl-C ends it; every decision is saved at once.")
-        if sys.stdout.isatty() and not no_browser and not session.json:
-            webbrowser.open(once)
+    desk: Desk | None = None
+
+    def make_app(tokens: Tokens) -> Starlette:
+        nonlocal desk
+        from lora_prep.web.review_app import Desk, review_app  # once it is known to be installed
+
+        desk = Desk(reviewed, pictures)
+        return review_app(desk, tokens)
 
     with tempfile.TemporaryDirectory(prefix="lora-prep-") as temporary:  # 0700
         pictures = reviewed.looked.cache or AnalysisCache(Path(temporary), "")
-        now = _serve(reviewed, pictures, port, opened)
+        show_page(
+            make_app,
+            session,
+            port=port,
+            no_browser=no_browser,
+            what=f"Review {folder}",
+            at_the_end="every decision is saved at once",
+        )
+    now = desk.review if desk else reviewed
     chosen = now.selection
     session.result = lambda: {
         "schema": 1,
@@ -72,21 +78,3 @@ def review(
     }
     usable = f"{len(chosen.usable)} of {chosen.needed} needed"
     session.facts([("usable", usable), ("overrides", now.file)])
-
-
-def _serve(
-    reviewed: Review, pictures: AnalysisCache, port: int, on_open: Callable[[str, str], None]
-) -> Review:
-    """Serve the page until Ctrl-C, and return the review as it is then."""
-    desk = None
-
-    def make_app(tokens: Tokens) -> Starlette:
-        nonlocal desk
-        from lora_prep.web.review_app import Desk, review_app  # once it is known to be installed
-
-        desk = Desk(reviewed, pictures)
-        return review_app(desk, tokens)
-
-    with suppress(KeyboardInterrupt):  # how it ends
-        serve_page(make_app, port=port, on_open=on_open)
-    return desk.review if desk else reviewed

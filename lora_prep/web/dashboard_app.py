@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from lora_prep.errors import ConfigurationError, LoraPrepError
-from lora_prep.report.text import breakable, visible
+from lora_prep.report.text import visible
 from lora_prep.settings import Settings
 from lora_prep.web.actions import Action, actions_of, command_of, question_of, spoken
 from lora_prep.web.begun import Begun, Commands
@@ -36,7 +36,7 @@ from lora_prep.web.dashboard_page import (
     overview_of,
     run_facts,
 )
-from lora_prep.web.guarded import CHANGE_HEADER, Tokens
+from lora_prep.web.guarded import Tokens
 from lora_prep.web.serving import body_of, environment, static_files
 from lora_prep.wording import amount
 from pipelines.batch import batches
@@ -152,10 +152,7 @@ class Board:
 
 def dashboard_app(board: Board, tokens: Tokens) -> Starlette:
     """Return the dashboard; who may see it is the guard's business."""
-    templates = environment(
-        change_headers=f'{{"{CHANGE_HEADER}": "{tokens.change}"}}', static="/static"
-    )
-    templates.filters.update(breakable=breakable, visible=visible)
+    templates = environment(tokens)
 
     def draw(name: str, **values: Any) -> str:
         return templates.get_template(f"dashboard/{name}.html").render(**values)

@@ -20,8 +20,7 @@ from lora_prep.errors import LoraPrepError
 from lora_prep.inspection import AnalysisCache
 from lora_prep.model import Box
 from lora_prep.photos import UnreadablePhoto
-from lora_prep.report.text import breakable
-from lora_prep.web.guarded import CHANGE_HEADER, Tokens
+from lora_prep.web.guarded import Tokens
 from lora_prep.web.review_page import ALL, Page, facts_of, large_of, page_of, said_of
 from lora_prep.web.serving import body_of, environment, static_files
 from lora_prep.workers import core_count
@@ -59,10 +58,7 @@ class Desk:
 
 def review_app(desk: Desk, tokens: Tokens) -> Starlette:
     """Return the page of a review; who may see it is the guard's business."""
-    templates = environment(
-        change_headers=f'{{"{CHANGE_HEADER}": "{tokens.change}"}}', static="/static"
-    )
-    templates.filters["breakable"] = breakable
+    templates = environment(tokens)
 
     def draw(name: str, **values: Any) -> HTMLResponse:
         page, review = desk.page, desk.review

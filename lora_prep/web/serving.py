@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from lora_prep.errors import MissingDependency, TemporaryError
+from lora_prep.report.text import breakable, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,9 +28,11 @@ LARGEST_BODY_BYTES = 1000
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def environment(**shared: Any) -> Environment:
-    """Return the templates; `shared` is known to all of them. Everything is escaped."""
+def environment(tokens: Tokens) -> Environment:
+    """Return the templates of a page. Everything is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from lora_prep.web.guarded import CHANGE_HEADER
 
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -37,7 +41,8 @@ def environment(**shared: Any) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(shared)
+    made.globals["change_headers"] = json.dumps({CHANGE_HEADER: tokens.change})
+    made.filters.update(breakable=breakable, visible=visible)
     return made
 
 

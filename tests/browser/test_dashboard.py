@@ -222,6 +222,20 @@ def test_a_report_can_do_nothing(address: str, browse: Callable[..., Page], home
     assert page.title() == "archived: ada · lora_prep"
 
 
+def test_long_words_leave_the_short_ones_beside_them_whole(
+    address: str, browse: Callable[..., Page]
+) -> None:
+    error, training = LOST | {"message": "/photos" * 40}, {"prediction_id": "p", "price_usd": 4}
+    submitted(made("submitted", name="ada", error=error, training=training))
+    page = browse(address, width=1280)
+    provider = page.get_by_role("cell", name="submitted", exact=True)
+    rectangles = """cell => {
+        const text = new Range(); text.selectNodeContents(cell); return text.getClientRects().length
+    }"""
+    assert provider.evaluate(rectangles) == 1  # one for each line
+    assert narrow(page)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_axe_finds_nothing_serious(
