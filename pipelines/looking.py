@@ -53,7 +53,7 @@ class Row:
 
     run: its id; name: of the person, None of a run of another machine; status: how far it is, as
     its record says; stage: what is done or has to be done next, None at its end; elapsed_s: since
-    it was begun, to its end where it has ended; provider_state: of its submission, as the ledger
+    it was begun, to its end or to what stopped it; provider_state: of its submission, as the ledger
     has it; price_usd: None is not known, or nothing; held: whether a living process has it in hand;
     here: whether its folder is on this machine; expires_at: until when the provider keeps a result
     that is not archived, soon: within archive.soon_h; error: what stopped it; last_event: what was
@@ -327,7 +327,8 @@ class Looker:
         if status != "archived" and run.is_cancelled:
             status = "cancelled"
         ended = not is_unfinished(status, begun=facts.begun)
-        until = facts.stamp.changed_at if ended else now
+        stopped = ended or (facts.error is not None and not held)
+        until = facts.stamp.changed_at if stopped else now
         left = facts.expires_at - now if facts.expires_at else None
         began = begun_at(run.id)
         return Row(

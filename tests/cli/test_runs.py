@@ -140,6 +140,16 @@ def test_one_run_is_told_in_full(capsys: Capture) -> None:
     assert row["elapsed_s"] >= 0
 
 
+def test_the_time_of_a_run_ends_with_what_stopped_it(capsys: Capture) -> None:
+    stopped = made("inspected", error=LOST)
+    begun = datetime.now(UTC) - timedelta(hours=5)
+    run = stopped.path.rename(stopped.path.with_name(f"{begun:%Y%m%dt%H%M%S}-abcdef"))
+    at = (begun + timedelta(seconds=90)).timestamp()
+    os.utime(run / "run.json", (at, at))
+    (row,) = rows_of(in_process(capsys, "status", "--json"), "status")
+    assert 89 <= row["elapsed_s"] <= 91
+
+
 def test_the_last_event_is_read_from_the_end_of_a_large_file() -> None:
     run = made("submitted")
     path = run.path / "events.jsonl"
