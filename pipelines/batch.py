@@ -114,12 +114,12 @@ class Plan:
 class Batch:
     """What the home remembers of a batch.
 
-    jobs: where its file lies, None where an earlier version did not say; budget_usd: of its last
-    time, None for none; runs: of each job, by the job's name; planned_at: the last time.
+    jobs: where its file lies; budget_usd: of its last time, None for none; runs: of each job, by
+    the job's name; planned_at: the last time.
     """
 
     id: str
-    jobs: Path | None
+    jobs: Path
     budget_usd: float | None
     runs: Mapping[str, str]
     planned_at: datetime
@@ -138,7 +138,7 @@ def remembered(batch: str) -> Batch | None:
         budget_usd = kept.get("budget_usd")
         return Batch(
             id=batch,
-            jobs=Path(kept["jobs"]) if kept.get("jobs") else None,
+            jobs=Path(kept["jobs"]),
             budget_usd=budget_usd if is_amount(budget_usd) else None,
             runs={str(name): str(run) for name, run in kept["runs"].items()},
             planned_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),

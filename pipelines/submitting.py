@@ -202,6 +202,22 @@ def may_submit_once_more(run: Run, path: Path, ledger: Ledger) -> bool:
     return path.exists() and ledger.attempt_of(run.id) <= ATTEMPTS
 
 
+def once_more(
+    run: Run, path: Path, backends: Backends, error: DatasetNotFetched, on_event: Listener = ignore
+) -> None:
+    """Let a run whose data URL could not be fetched submit a second time, and no third one.
+
+    Raises:
+        DatasetNotFetched: it has been submitted twice; `error` itself.
+    """
+    if not may_submit_once_more(run, path, backends.ledger):
+        raise error
+    delete_datasets(run, backends.store, on_event)  # the next one has a key of its own
+    message = f"{error.why} Uploading and submitting it once more."
+    on_event(Event("train", message, kind="warning"))
+    run.update(status="prepared", error=None)
+
+
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -299,22 +315,6 @@ def _joined(
     if isinstance(outcome, Submitted):
         _say(on_event, "train", f"submitted as {submission.prediction_id}")
     return submission
-
-
-def once_more(
-    run: Run, path: Path, backends: Backends, error: DatasetNotFetched, on_event: Listener = ignore
-) -> None:
-    """Let a run whose data URL could not be fetched submit a second time, and no third one.
-
-    Raises:
-        DatasetNotFetched: it has been submitted twice; `error` itself.
-    """
-    if not may_submit_once_more(run, path, backends.ledger):
-        raise error
-    delete_datasets(run, backends.store, on_event)  # the next one has a key of its own
-    message = f"{error.why} Uploading and submitting it once more."
-    on_event(Event("train", message, kind="warning"))
-    run.update(status="prepared", error=None)
 
 
 def _intent(upload: Upload, backends: Backends, price_usd: float | None) -> Intent:

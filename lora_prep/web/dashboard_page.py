@@ -308,8 +308,8 @@ def _batch(batch: Batch, state_of: Mapping[str, State]) -> BatchLine:
     counts = Counter(state_of[run] for run in runs if run in state_of)
     return BatchLine(
         id=batch.id,
-        name=visible(batch.jobs.name if batch.jobs else "a batch"),
-        where=visible(str(batch.jobs or "")),
+        name=visible(batch.jobs.name),
+        where=visible(str(batch.jobs)),
         people=len(runs),
         counts=tuple((state, counts[state]) for state in State if counts[state]),
         removed=len(runs) - counts.total(),
