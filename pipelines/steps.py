@@ -25,6 +25,7 @@ from lora_prep.errors import (
 )
 from lora_prep.events import Event, Listener, ignore
 from lora_prep.model import Bundle, Crop, Selection
+from lora_prep.report.text import plural
 from lora_prep.selection import overrides_path, require_enough
 from lora_prep.settings import Settings, home_folder, load_settings
 from lora_prep.trainers import OVER
@@ -83,8 +84,11 @@ def inspect(
         inspected = inspect_folder(folder, settings, on_event)
         _record_selection(run, inspected.selection)
         _cropped(run, inspected, settings, on_event)
+    selection = inspected.selection
+    usable = f"{len(selection.usable)} of {plural(len(selection.verdicts), 'file')} usable"
+    on_event(Event("prepare", usable, kind="done"))
     tell(run)
-    return inspected.selection
+    return selection
 
 
 def prepare(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from lora_prep.cli.chain import REHEARSAL_FIRST
 from lora_prep.cli.exit_status import INTERRUPTED, exit_status
 from lora_prep.cli.flags import (
     ArchiveFlags,
@@ -90,7 +91,7 @@ def plan_and_train(
 
     settings = load_settings(base)
     if choose(settings).rehearsal:
-        session.say("Rehearsal: no account is used, nothing is paid, no model is really trained.")
+        session.say(REHEARSAL_FIRST)
     found = jobs_of(jobs, base, settings)
     session.interruption = lambda: (
         "Trainings that were submitted go on at the trainer.",

@@ -29,7 +29,7 @@ from pipelines.backends import choose
 from pipelines.runs import Run, new_run
 from pipelines.train import begin
 
-__all__ = ["inspect", "plan", "prepare", "run"]
+__all__ = ["REHEARSAL_FIRST", "inspect", "plan", "prepare", "run"]
 
 REHEARSAL_FIRST = "Rehearsal: no account is used, nothing is paid, and no model is really trained."
 REHEARSAL_LAST = "This was a rehearsal: the LoRA is well-formed and changes nothing."

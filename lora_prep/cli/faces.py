@@ -51,7 +51,11 @@ def faces_fetch(
     /,
     *,
     accept_noncommercial: Annotated[
-        bool, Parameter(help="You accept that the models are for non-commercial research only.")
+        bool,
+        Parameter(
+            help="You accept that the models are for non-commercial research only.",
+            show_default=False,
+        ),
     ] = False,
     session: SessionParameter,
 ) -> None:

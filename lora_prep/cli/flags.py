@@ -29,9 +29,9 @@ class DatasetFlags:
 
     framing: Annotated[
         Literal["head-and-shoulders", "close-up", "upper-body", "mixed"] | None,
-        Parameter(help="How much of the person a crop shows."),
+        Parameter(help="How much of the person a crop shows; head-and-shoulders without."),
     ] = None
-    max_images: Annotated[int | None, Parameter(help="Photos kept at most.")] = None
+    max_images: Annotated[int | None, Parameter(help="Photos kept at most; 30 without.")] = None
     reference: Annotated[
         Path | None, Parameter(help="A photo of the person meant, where the folder shows several.")
     ] = None

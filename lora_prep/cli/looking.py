@@ -16,6 +16,9 @@ from pipelines.runs import last_run, run_by_id
 
 __all__ = ["config_show", "open_report"]
 
+VALUE_WIDTH = 30
+"""Columns of a table that one very long value must not widen."""
+
 
 def open_report(
     run: Annotated[
@@ -49,9 +52,12 @@ def config_show(*, session: SessionParameter) -> None:
     rows = _rows(settings, origins)
     session.result = lambda: {"schema": 1, "home": str(home_folder()), "settings": rows}
     width = max(len(name) for name in rows)
+    wide = min(VALUE_WIDTH, max(len(repr(row["value"])) for row in rows.values()))
     session.answer(f"# state lies in {home_folder()}")
     for name, row in rows.items():
-        session.answer(f"{name:<{width}} = {row['value']!r:<14} # {row['origin']}; {row['about']}")
+        session.answer(
+            f"{name:<{width}} = {row['value']!r:<{wide}} # {row['origin']}; {row['about']}"
+        )
     if problem:
         raise problem
 

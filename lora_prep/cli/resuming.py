@@ -35,12 +35,12 @@ from pipelines.train import Place
 
 __all__ = ["adopt", "resolve", "resume"]
 
-RunId = Annotated[str, Parameter(name="RUN", help="The run's id, as `run` printed it.")]
+RunId = Annotated[str, Parameter(name="RUN", help="The run's id; `lora-prep runs` lists them.")]
 
 
 def resume(
     run: Annotated[
-        str | None, Parameter(name="RUN", help="The run's id, as `run` printed it.")
+        str | None, Parameter(name="RUN", help="The run's id; `lora-prep runs` lists them.")
     ] = None,
     /,
     *,
@@ -64,9 +64,15 @@ def resume(
     With --all that is done for every run that nobody has in hand, side by side; what has submitted
     nothing yet is submitted with --yes only. The exit status is the worst.
     """
-    if (run is None) is not all_ or (all_ and (from_ or payment.again)):
+    if (run is None) is not all_:
         raise ConfigurationError(
-            "It takes a RUN, or --all without --from and --again.",
+            "It takes a RUN or --all.",
+            why="Both were given." if all_ else "Neither was given.",
+            fix="See which there are: lora-prep status",
+        )
+    if all_ and (from_ or payment.again):
+        raise ConfigurationError(
+            "--all goes together with neither --from nor --again.",
             why="Doing a stage anew, or paying again, is for one run at a time.",
             fix="See which there are: lora-prep status",
         )

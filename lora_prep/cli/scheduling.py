@@ -40,7 +40,9 @@ def schedule_add(
     tz: Annotated[str, Parameter(help="The time zone of that clock, as Europe/Berlin.")] = "UTC",
     missed: Annotated[
         Literal["latest", "none", "all"],
-        Parameter(help="What becomes of slots that nobody served: one, none or all are run."),
+        Parameter(
+            help="What becomes of slots that nobody served: the latest, none or all are run."
+        ),
     ] = "latest",
     max_cost: Annotated[
         float | None, Parameter(help="Budget of one slot, USD; what exceeds it is left.")

@@ -30,7 +30,9 @@ def serve(
     keys_file: Annotated[
         Path | None, Parameter(help="One key a line; each sees its own tasks only.")
     ] = None,
-    public_url: Annotated[str, Parameter(help="What its links begin with, behind a proxy.")] = "",
+    public_url: Annotated[
+        str, Parameter(help="What its links begin with, behind a proxy.", show_default=False)
+    ] = "",
     tasks_at_once: Annotated[int, Parameter(help="Tasks of one key at a time; more wait.")] = 3,
     price_usd: Annotated[float, Parameter(help="Price of 1,000 steps; 0 is free.")] = 0.0,
     balance_usd: Annotated[float, Parameter(help="What each key has to spend.")] = 0.0,
@@ -41,7 +43,8 @@ def serve(
         tuple[str, ...],
         Parameter(
             help="Let something go wrong, as NAME[@PLACE][:COUNT]; repeatable. "
-            "A name that is none lists them all."
+            "A name that is none lists them all.",
+            show_default=False,
         ),
     ] = (),
 ) -> None:

@@ -122,8 +122,8 @@ class Session:
         self.progress.end("stopped" if status == INTERRUPTED else "failed")
         if self.debug:
             _write(sys.stderr, redact_lines(traceback.format_exc()))
-        four_lines = [error["message"], error["why"], error["fix"], f"[{error['code']}]"]
-        _write(sys.stderr, "".join(f"{shown(str(line))}\n" for line in four_lines))
+        for line in (error["message"], error["why"], error["fix"], f"[{error['code']}]"):
+            self.say(shown(str(line)))
         self._print_object({**self.result(), "error": error})
         return status
 

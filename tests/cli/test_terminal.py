@@ -278,6 +278,12 @@ def test_a_run_that_fails_ends_with_a_cross(tmp_path: Path) -> None:
     with terminal(*words) as shown:
         assert shown.ended() == 3
         assert re.match(r"✗ prepare   cropping +\d+\.\d s$", shown.lines[0])
+        lines = shown.lines
+        begin = next(at for at, line in enumerate(lines) if line.startswith("Add at least"))
+        assert " ".join(lines[begin:-1]) == (  # broken between words, whatever the width
+            "Add at least 1 sharp photo of the same person alone; the report shows every photo "
+            "with its reason."
+        )
         assert shown.lines[-1] == "[dataset_too_small]"
         assert is_left_clean(shown)
 
