@@ -1,4 +1,4 @@
-"""The examples in docs/ run."""
+"""What the documents link is there, and the examples in docs/ run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ from tests.trainer_service.helpers import WAIT_S, run_in_thread
 
 DOCS = Path(__file__).parents[1] / "docs"
 SECRET = "whsec_of-this-test"
+LINK = re.compile(r'\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)"')
+
+
+def test_every_link_leads_somewhere_and_every_picture_is_linked() -> None:
+    found = {
+        (page.parent / (link or picture).partition("#")[0]).resolve()
+        for page in (DOCS.parent / "README.md", *DOCS.rglob("*.md"))
+        for link, picture in LINK.findall(page.read_text(encoding="utf-8"))
+        if "://" not in link
+    }
+    assert [path for path in found if not path.exists()] == []
+    assert set((DOCS / "pictures").iterdir()) <= found
 
 
 @pytest.mark.slow

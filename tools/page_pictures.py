@@ -64,26 +64,23 @@ def review_pictures() -> None:
                 with page_of(address, scheme, DESK) as page:
                     decide(page)
                     take(page, f"review_{scheme}")
-                    page.locator("#open-8").click()
-                    page.locator("#box").wait_for()
-                    page.keyboard.press("c")
-                    for _ in range(10):
-                        page.keyboard.press("-")
-                    page.locator("#side .hand").wait_for()
-                    take(page, f"review_large_{scheme}")
-                    page.locator("#uncrop").click()
-                    page.locator("#uncrop:disabled").wait_for()
-                    page.keyboard.press("Escape")
-                    if scheme == "light":
-                        page.locator("#open-16").click()
-                        page.locator("#compare").click()
-                        page.locator(".compare").wait_for()
-                        take(page, "review_compare")
-            with page_of(address, "light", PHONE) as page:
-                take(page, "review_phone")
+            with page_of(address, "light", DESK) as page:
                 page.locator("#open-8").click()
                 page.locator("#box").wait_for()
-                take(page, "review_large_phone")
+                page.keyboard.press("c")
+                for _ in range(10):
+                    page.keyboard.press("-")
+                page.locator("#side .hand").wait_for()
+                take(page, "review_large")
+                page.locator("#uncrop").click()
+                page.locator("#uncrop:disabled").wait_for()
+                page.keyboard.press("Escape")
+                page.locator("#open-16").click()
+                page.locator("#compare").click()
+                page.locator(".compare").wait_for()
+                take(page, "review_compare")
+            with page_of(address, "light", PHONE) as page:
+                take(page, "review_phone")
 
 
 def dashboard_pictures() -> None:
@@ -135,7 +132,7 @@ def leave_runs() -> Run:
     submitted(dora)
     open_ledger(load_settings()).completed(f"{dora.id}-1")
     for name in ("emil", "frida"):
-        run = made("archived", name=name, training=PAID)
+        run = made("archived", name=name, training=PAID | {"prediction_id": f"p-{name}"})
         submitted(run)
         open_ledger(load_settings()).archived(f"{run.id}-1")
     made("failed", name="gustav", error=FEW)
