@@ -100,6 +100,10 @@ def _by_the_worker(run: Run, task: Task, settings: Settings, session: Session) -
     client, said, place = Client(settings), _Tail(run.path / "events.jsonl"), Place()
     try:
         workflow_id = enqueue({run.id: task}, client, place)[run.id]
+        session.interruption = lambda: (
+            "You stopped the watching, not the worker: it goes on.",
+            f"See how far it is: lora-prep status {run.id} --watch",
+        )
         while True:
             ended = client.ended([workflow_id])
             for event in said.new():
@@ -108,6 +112,7 @@ def _by_the_worker(run: Run, task: Task, settings: Settings, session: Session) -
                 return ended[0]
             if not worker_is_here():
                 session.say("The worker has stopped; going on here.")
+                session.interruption = lambda: interruption_of(run)
                 return None
             time.sleep(LOOK_S)
     finally:

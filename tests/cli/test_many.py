@@ -215,6 +215,28 @@ def test_a_worker_does_what_commands_ask_for_and_ends_when_told(
 
 
 @pytest.mark.slow
+def test_ctrl_c_stops_the_watching_and_not_the_worker(
+    trainer: Paid, people: Path, tmp_path: Path
+) -> None:
+    with worker(tmp_path / "worker.log"):
+        watching = subprocess.Popen(
+            command("run", people.parent / "people" / "ben", "--yes", "--json"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until(lambda: trainer.accepted >= 1)
+        watching.send_signal(signal.SIGINT)
+        printed, said = watching.communicate(timeout=60)
+        assert watching.returncode == 130
+        run = json.loads(printed)["run"]
+        assert f"lora-prep status {run} --watch" in said
+        record = Path(os.environ["LORA_PREP_HOME"]) / "runs" / run / "run.json"
+        until(lambda: json.loads(record.read_text())["status"] == "archived")
+    assert trainer.accepted == 1
+
+
+@pytest.mark.slow
 def test_a_command_whose_worker_stops_goes_on_itself(
     trainer: Paid, people: Path, tmp_path: Path
 ) -> None:
