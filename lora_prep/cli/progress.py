@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol
 
 from lora_prep.events import Event
 
-__all__ = ["Ending", "PlainLines", "Progress", "make_progress"]
+__all__ = ["Ending", "PlainLines", "Progress"]
 
 Ending = Literal["done", "failed", "stopped"]
-
-CANNOT_REDRAW = {"dumb", "unknown"}  # values of TERM
 
 
 class Progress(Protocol):
@@ -33,15 +30,6 @@ class Progress(Protocol):
 
     def end(self, ending: Ending) -> None:
         """Leave what runs as it ended; nothing moves from here on."""
-
-
-def make_progress() -> Progress:
-    """Return lines that are redrawn where stderr is a terminal that can do so, else plain ones."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") in CANNOT_REDRAW:
-        return PlainLines()
-    from lora_prep.cli.terminal import StageLines  # it needs rich
-
-    return StageLines()
 
 
 class PlainLines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +14,23 @@ from typing import Annotated, Any, TextIO
 from cyclopts import Parameter
 
 from lora_prep.cli.exit_status import INTERRUPTED, UNEXPECTED, exit_status
-from lora_prep.cli.progress import Progress, make_progress
+from lora_prep.cli.progress import PlainLines, Progress
 from lora_prep.errors import LoraPrepError, unforeseen
 from lora_prep.events import Event
 from lora_prep.redaction import RedactingFilter, redacted
 
-__all__ = ["Session", "SessionParameter", "shown"]
+__all__ = ["Session", "SessionParameter", "make_progress", "shown"]
+
+CANNOT_REDRAW = {"dumb", "unknown"}  # values of TERM
+
+
+def make_progress() -> Progress:
+    """Return lines that are redrawn where stderr is a terminal that can do so, else plain ones."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") in CANNOT_REDRAW:
+        return PlainLines()
+    from lora_prep.cli.terminal import StageLines  # it needs rich
+
+    return StageLines()
 
 
 @dataclass(slots=True)

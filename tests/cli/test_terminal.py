@@ -21,7 +21,7 @@ CONTROL = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
 BEGIN = """
 import sys, termios, threading
-from lora_prep.cli.progress import make_progress
+from lora_prep.cli.session import make_progress
 from lora_prep.events import Event
 quiet = termios.tcgetattr(0)
 quiet[3] &= ~termios.ECHO  # what the test types is no part of the picture
