@@ -313,9 +313,7 @@ def poll(task: Task, place: Place, key: str, watched: Mapping[str, Any] | None) 
                 return answer
             if place.leaving.wait(found.pause_s):
                 return answer
-    except DatasetNotFetched as error:
-        if submission.intent.run_id != run.id:
-            raise
+    except DatasetNotFetched as error:  # its own, or that of a run which it only followed
         _pack(run, place)
         once_more(run, run.path / "dataset.zip", backends, error, on_event)
         return {"ended": False, "once_more": True}

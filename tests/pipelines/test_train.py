@@ -131,6 +131,29 @@ def test_a_patient_run_waits_for_a_bucket_that_is_away(
     assert {run_id for run_id, _ in said} == {run.id}
 
 
+@pytest.mark.slow
+def test_who_only_followed_what_was_refused_goes_on_as_its_owner_does(
+    quick: None, paid: Callable[..., Paid], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = paid("data-1402:1")
+    monkeypatch.setenv("LORA_PREP_TRAINER__API_KEY", KEY)
+    owner, follower = (ready(base_url=trainer.api.base_url, api_key=KEY) for _ in range(2))
+    place, ends = Place(), []
+
+    def step(name: str, function: Callable[..., Answer], *arguments: Any) -> Answer:
+        answer = function(*arguments)
+        if name == "submit" and not ends:  # the other one asks for the same, and hears of it first
+            ends.append(without_engine(Task(follower.id, yes=True), place))
+        return answer
+
+    ends.append(train_run(Task(owner.id, yes=True), place, step, lambda seconds: None))
+    place.close()
+    assert ends == [{"status": "archived"}] * 2
+    assert trainer.accepted == 2  # the one that was refused, and one more for both
+    loras = [run.record()["loras"][0]["sha256"] for run in (owner, follower)]
+    assert loras[0] == loras[1]
+
+
 def test_what_expires_soon_is_told_once(notices: Callable[[], list[dict[str, Any]]]) -> None:
     soon, late = datetime.now(UTC) + timedelta(hours=5), datetime.now(UTC) + timedelta(days=6)
     for status, expires_at in (("completed", soon), ("completed", late), ("archived", soon)):

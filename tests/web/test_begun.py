@@ -36,6 +36,13 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture
+def children() -> Callable[[], list[psutil.Process]]:
+    """Return what tells the children that a test has made: other tests leave theirs behind."""
+    before = set(psutil.Process().children())
+    return lambda: [one for one in psutil.Process().children() if one not in before]
+
+
 def ended(commands: Commands, run: str) -> Begun:
     until(lambda: commands.going_on == 0)
     found = commands.of(run)
@@ -58,7 +65,9 @@ def test_of_two_at_once_one_is_begun() -> None:
     assert ended(commands, "a-run").status == 0
 
 
-def test_what_ends_a_command_does_not_wait_for_it() -> None:
+def test_what_ends_a_command_does_not_wait_for_it(
+    children: Callable[[], list[psutil.Process]],
+) -> None:
     """A training that is gone on with takes hours: giving it up must not."""
     commands = Commands()
     long = ["dashboard", "--no-browser"]
@@ -69,22 +78,24 @@ def test_what_ends_a_command_does_not_wait_for_it() -> None:
     with pytest.raises(TemporaryError):
         commands.begin("a-run", ["cancel", "--help"])  # once is enough
     until(lambda: commands.going_on == 1)
-    (left,) = psutil.Process().children()
+    (left,) = children()
     assert left.cmdline()[-2:] == long
     left.kill()
     last = ended(commands, "a-run")
     assert (last.words, last.status) == (short.words, 0)  # the last one is what is shown
 
 
-def test_many_commands_leave_no_process_and_no_file_open() -> None:
+def test_many_commands_leave_no_process_and_no_file_open(
+    children: Callable[[], list[psutil.Process]],
+) -> None:
     this, commands = psutil.Process(), Commands()
     files, threads = this.num_fds(), threading.active_count()
     for number in range(8):
         commands.begin(f"run{number}", ["--version"])
     until(lambda: commands.going_on == 0)
-    until(lambda: threading.active_count() == threads)
-    assert this.children() == []  # zombies would be among them
-    assert this.num_fds() == files
+    until(lambda: threading.active_count() <= threads)
+    assert children() == []  # zombies would be among them
+    assert this.num_fds() <= files
     assert all((one := commands.of(f"run{number}")) and one.said for number in range(8))
 
 
@@ -100,7 +111,7 @@ def test_what_cannot_be_begun_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(TemporaryError, match="could not be begun"):
         Commands().begin("a-run", ["--version"])
-    assert psutil.Process().num_fds() == files
+    assert psutil.Process().num_fds() <= files
 
 
 @pytest.mark.parametrize(
