@@ -164,14 +164,16 @@ def dashboard_app(board: Board, tokens: Tokens) -> Starlette:
             return Drawn("Runs", draw("trouble", error=error))
         return Drawn(page.summary, draw("overview", page=page))
 
-    def now_of_one(run_id: str) -> Drawn:
-        try:
-            one = board.one(run_id)
-        except LoraPrepError as error:
-            return Drawn(run_id, draw("trouble", error=error))
+    def drawn(one: OneRun) -> Drawn:
         facts = run_facts(one.row, one.record)
         html = draw("run_now", one=one, facts=facts, spoken=spoken)
         return Drawn(f"{one.line.state.value}: {one.line.name}", html)
+
+    def now_of_one(run_id: str) -> Drawn:
+        try:
+            return drawn(board.one(run_id))
+        except LoraPrepError as error:
+            return Drawn(run_id, draw("trouble", error=error))
 
     def whole(request: Request) -> Response:
         chosen = _chosen(request)
@@ -185,7 +187,8 @@ def dashboard_app(board: Board, tokens: Tokens) -> Starlette:
 
     def run_page(request: Request) -> Response:
         run_id = _known(board, request)
-        one, now = board.one(run_id), now_of_one(run_id)
+        one = board.one(run_id)
+        now = drawn(one)
         part = _refreshing(now, f"/runs/{run_id}/now")
         return HTMLResponse(draw("run", title=now.title, one=one, now=part), headers=FRAMING)
 
