@@ -12,7 +12,6 @@ from lora_prep.cli.flags import DatasetFlags, settings_flags
 from lora_prep.cli.pages import NoBrowser, Port, show_page
 from lora_prep.cli.session import SessionParameter
 from lora_prep.inspection import AnalysisCache
-from lora_prep.report.text import plural
 from lora_prep.settings import load_settings
 from pipelines.reviewing import folder_of, open_review, settings_of
 from pipelines.runs import run_by_id
@@ -77,5 +76,5 @@ def review(
         "usable": len(chosen.usable),
         "selected": len(chosen.kept),
     }
-    usable = f"{plural(len(chosen.usable), 'photo')}, {chosen.needed} needed"
+    usable = f"{len(chosen.usable)} of {chosen.needed} needed"
     session.facts([("usable", usable), ("overrides", now.file)])

@@ -373,7 +373,7 @@ def _photos(record: Mapping[str, Any]) -> str:
     if dataset.get("images"):
         return f"{dataset['images']} trained on, {dataset.get('bytes', 0) / 1e6:.1f} MB"
     if "usable" in inspection:
-        return f"{inspection['usable']} usable, {inspection.get('needed', 10)} needed"
+        return f"{inspection['usable']} usable of {inspection.get('needed', 10)} needed"
     return ""
 
 

@@ -198,7 +198,7 @@ def said_of(page: Page, index: int) -> str:
     what = f"{card.says}{by_hand}"
     if card.by_hand == "keep" and card.decision is Decision.LEFT_OUT:
         what = f"Left out all the same: {card.about}"
-    return f"{card.name}: {what}. {meter.usable} usable, {meter.needed} needed."
+    return f"{card.name}: {what}. {meter.usable} of {meter.needed} needed."
 
 
 def _card(review: Review, index: int, alike: bool) -> Card:

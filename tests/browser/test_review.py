@@ -39,7 +39,7 @@ def test_by_keys_alone_and_then_run(
     browse: Callable[..., Page], address: str, folder: Path, home: Path, tmp_path: Path
 ) -> None:
     page = browse(address)
-    expect(page.locator("#summary .count")).to_have_text("17 usable, 10 needed")
+    expect(page.locator("#summary .count")).to_have_text("17 of 10 needed")
     page.keyboard.press("Tab")  # to the photos, past everything else
     expect(page.locator(".skip")).to_be_focused()
     page.locator("#open-0").focus()
@@ -47,14 +47,14 @@ def test_by_keys_alone_and_then_run(
     page.keyboard.press("ArrowRight")
     expect(page.locator(f"#open-{THIRD}")).to_be_focused()
     page.keyboard.press("x")
-    expect(page.locator("#summary .count")).to_have_text("16 usable, 10 needed")
+    expect(page.locator("#summary .count")).to_have_text("16 of 10 needed")
     expect(page.locator(f"#card-{THIRD} .state")).to_have_text("Left out")
     expect(page.locator(f"#open-{THIRD}")).to_be_focused()
     expect(page.locator("#said")).to_contain_text("ada_03.jpg: Left out, by hand.")
     page.keyboard.press("u")
-    expect(page.locator("#summary .count")).to_have_text("17 usable, 10 needed")
+    expect(page.locator("#summary .count")).to_have_text("17 of 10 needed")
     page.keyboard.press("x")
-    expect(page.locator("#summary .count")).to_have_text("16 usable, 10 needed")
+    expect(page.locator("#summary .count")).to_have_text("16 of 10 needed")
 
     page.locator("#filter-left_out").focus()
     page.keyboard.press("Enter")
@@ -107,9 +107,9 @@ def test_by_mouse_alone_and_then_prepare(
 ) -> None:
     page = browse(address)
     page.locator(f"#grid-out-{THIRD}").click()
-    expect(page.locator("#summary .count")).to_have_text("16 usable, 10 needed")
+    expect(page.locator("#summary .count")).to_have_text("16 of 10 needed")
     page.locator(f"#grid-out-{THIRD}").click()  # again: it is taken back
-    expect(page.locator("#summary .count")).to_have_text("17 usable, 10 needed")
+    expect(page.locator("#summary .count")).to_have_text("17 of 10 needed")
     expect(page.locator(f"#grid-keep-{NO_FACE}")).to_be_disabled()
 
     page.get_by_role("link", name="Near duplicate").click()

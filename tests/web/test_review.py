@@ -58,7 +58,7 @@ def test_every_file_has_a_card_and_the_meter_counts(user: httpx.Client) -> None:
     page = user.get("/").text
 
     assert cards(page) == list(range(15))
-    assert "<b>9</b> usable, 10 needed" in page
+    assert "<b>9</b> of 10 needed" in page
     assert "1 photo more needed." in page
     assert re.search(r"No face <span class=\"number\">2<", page)
 
@@ -74,12 +74,12 @@ def test_a_decision_is_saved_and_what_changed_comes_back(user: httpx.Client, fil
 
     assert answer.status_code == 200
     assert cards(answer.text) == [2]
-    assert "<b>8</b> usable, 10 needed" in answer.text
-    assert "ada_03.jpg: Left out, by hand. 8 usable, 10 needed." in answer.text
+    assert "<b>8</b> of 10 needed" in answer.text
+    assert "ada_03.jpg: Left out, by hand. 8 of 10 needed." in answer.text
     assert list(read_overrides(file).values()) == [Override("leave_out")]
     undone = user.post("/undo")
     assert undone.headers["x-photo"] == "2"
-    assert "<b>9</b> usable, 10 needed" in undone.text
+    assert "<b>9</b> of 10 needed" in undone.text
     assert read_overrides(file) == {}
     assert "There is nothing to undo." in user.post("/undo").text
 
@@ -239,7 +239,7 @@ def test_of_more_than_are_wanted_the_rest_is_spare(tmp_path: Path) -> None:
     desk = Desk(a_review_of(seen, tmp_path / "overrides.toml"), pictures(tmp_path))
     client = asking(review_app(desk, Tokens()))
     page = client.get("/").text
-    assert "<b>33</b> usable, 10 needed" in page
+    assert "<b>33</b> of 10 needed" in page
     assert "The best and most varied 30 are trained on." in page
     spare = cards(client.get("/grid?show=spare").text)
     assert len(spare) == 3
